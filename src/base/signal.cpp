@@ -1,0 +1,40 @@
+#include "weir/base/signal.hpp"
+
+#include <boost/asio/post.hpp>
+
+namespace weir {
+
+std::shared_ptr<Signal> Signal::create(Executor home) {
+    return std::make_shared<Signal>(home);
+}
+
+Signal::Signal(Executor home) : home_(home), timer_(home) {}
+
+void Signal::notify() {
+    if (posted_.exchange(true, std::memory_order_acq_rel)) return;  // one on its way is enough
+    asio::post(home_, [self = shared_from_this()] {
+        self->posted_.store(false, std::memory_order_release);
+        self->notify_home();
+    });
+}
+
+void Signal::notify_home() {
+    set_ = true;
+    if (waiting_) timer_.cancel();
+}
+
+Awaitable<bool> Signal::wait(Deadline deadline) {
+    // The caller may be the last owner otherwise gone while we are suspended.
+    const auto self = shared_from_this();
+    if (!set_) {
+        timer_.expires_at(deadline.at());
+        waiting_ = true;
+        co_await timer_.async_wait(kAwait);
+        waiting_ = false;
+    }
+    const bool notified = set_;
+    set_ = false;
+    co_return notified;
+}
+
+}  // namespace weir
