@@ -1,0 +1,114 @@
+// The whole configuration: validated, immutable, shared by snapshots as shared_ptr<const Config>.
+// Every value has its unit in its type. docs/config.md is the reference for people.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "weir/base/log.hpp"
+#include "weir/config/cap.hpp"
+
+namespace weir::config {
+
+using std::chrono::milliseconds;
+
+struct Listen {
+    std::string
+        host;  // as written: "127.0.0.1", "::1", "0.0.0.0"; a socket path is not yet supported
+    std::uint16_t port = 8080;
+};
+
+struct Limits {
+    std::uint64_t head_bytes = 64 << 10;
+    std::uint64_t body_bytes = 64 << 20;
+    std::uint64_t bodies_bytes = 512 << 20;  // of all bodies in flight together
+    milliseconds head_time{10'000};          // for the whole head
+    milliseconds body_idle{15'000};          // between two reads of a body
+    milliseconds keep_alive{75'000};         // between two requests of a connection
+    milliseconds write_stall{60'000};        // a client that takes nothing is cut off
+    std::uint32_t connections = 8192;
+};
+
+struct Timeouts {
+    milliseconds connect{5'000};       // resolve, connect and TLS
+    milliseconds first_byte{600'000};  // from the request written to the answer's head
+    milliseconds idle{300'000};        // between two reads of an answer
+    milliseconds total{1'800'000};     // the whole call
+};
+
+struct Upstream {
+    std::string name;
+    std::string url;  // as written, without a final slash
+    bool tls = false;
+    std::string host;  // lower case, for SNI and verification; IPv6 without its brackets
+    std::uint16_t port = 0;
+    std::string base_path;  // "/v1"; the part of our path behind "/v1" is appended
+    std::string key;        // secret; empty: no Authorization is sent
+    std::vector<std::string> models = {"*"};  // globs on the served model
+    int priority = 1;                         // lower is asked first
+    Timeouts timeouts;
+    std::string ca_file;       // PEM, beside the system's store; empty: the system's only
+    bool stream_usage = true;  // ask streams for usage (stream_options.include_usage)
+    bool demo = false;         // the demo upstream inside this binary
+};
+
+struct Model {
+    std::string name;
+    std::string serve_as;  // empty: as it is; chains of aliases are followed when loading
+};
+
+struct Plan {
+    std::string name;
+    CapSet caps;
+    std::vector<std::string> models = {"*"};  // allow list, globs
+    std::vector<std::string> deny;            // globs, stronger than `models`
+};
+
+struct Key {
+    std::string name;
+    std::string plan;    // names a Plan
+    std::string team;    // empty: none
+    std::string secret;  // secret, 16 or more characters
+};
+
+enum class Scope : std::uint8_t { kKey, kTeam, kAll };
+
+struct Cache {
+    bool enabled = true;
+    std::chrono::seconds ttl{24 * 3600};
+    std::uint64_t max_size_bytes = 2ULL << 30;  // cache.db
+    std::uint64_t max_entry_bytes = 8 << 20;
+    std::uint64_t max_request_bytes = 4 << 20;
+    std::uint64_t memory_bytes = 64 << 20;
+    Scope scope = Scope::kTeam;
+};
+
+// When the built-in demo upstream answers.
+enum class Demo : std::uint8_t { kNever, kWhenNoUpstreamHasAKey };
+
+struct Config {
+    std::vector<Listen> listen = {{"127.0.0.1", 8080}};
+    std::string data = "./data";
+    std::uint32_t workers = 0;  // 0 never reaches a reader: the loader puts the number of cores
+    milliseconds drain{30'000};
+    Limits limits;
+    log::Settings log;
+    bool log_requests = true;
+    std::vector<Upstream> upstreams;  // by priority, then as written
+    std::vector<Model> models;
+    std::vector<Plan> plans;
+    std::vector<Key> keys;
+    Cache cache;
+    Demo demo = Demo::kNever;
+
+    [[nodiscard]] const Plan* find_plan(std::string_view name) const noexcept;
+    [[nodiscard]] const Model* find_model(std::string_view name) const noexcept;
+    // Every secret in here, for redaction.
+    [[nodiscard]] std::vector<std::string> secrets() const;
+};
+
+}  // namespace weir::config

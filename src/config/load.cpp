@@ -1,0 +1,112 @@
+#include "weir/config/load.hpp"
+
+#include <cstdlib>
+#include <fstream>
+#include <string>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "document.hpp"
+#include "reader.hpp"
+#include "sections.hpp"
+#include "syntax_hint.hpp"
+
+namespace weir::config {
+
+namespace {
+
+std::optional<std::string> read_file(const std::string& path) {
+    std::ifstream file(path, std::ios::binary);
+    if (!file) return std::nullopt;
+    // One byte more than allowed tells a file that is too large, /dev/zero included.
+    std::string content(kMostBytes + 1, '\0');
+    file.read(content.data(), static_cast<std::streamsize>(content.size()));
+    if (file.bad()) return std::nullopt;  // a directory opens, but does not read
+    const auto size = static_cast<std::size_t>(file.gcount());
+    if (size > kMostBytes) return std::nullopt;
+    content.resize(size);
+    return content;
+}
+
+void read_all(Section& root, Reader& reader, Config& config) {
+    read_process(root, reader, config);
+    read_upstreams(root, reader, config);
+    read_models(root, reader, config);
+    read_cache(root, reader, config);
+    root.later("prices");
+    root.later("timezone");
+    root.later("teams", "`team: NAME` on a key works as a label");
+    root.later("caps", "write caps under each plan");
+    root.later("waitlist");
+    root.later("usage");
+    root.finish();
+}
+
+// yaml-cpp counts columns in bytes, editors in characters.
+void count_characters(std::vector<Fault>& faults, std::string_view yaml) {
+    const Lines lines(yaml);
+    for (Fault& fault : faults) {
+        if (fault.column < 1) continue;
+        const std::string_view before =
+            lines[fault.line].substr(0, static_cast<std::size_t>(fault.column - 1));
+        for (const char c : before) {
+            if ((static_cast<unsigned char>(c) & 0xC0) == 0x80) --fault.column;
+        }
+    }
+}
+
+}  // namespace
+
+std::string Fault::text() const {
+    std::string text = file;
+    if (line > 0) text += fmt::format(":{}", line);
+    if (line > 0 && column > 0) text += fmt::format(":{}", column);
+    text += ": " + message;
+    if (!hint.empty()) text += fmt::format(" ({})", hint);
+    return text;
+}
+
+Sources Sources::system() {
+    Sources sources;
+    sources.environment = [](const std::string& name) -> std::optional<std::string> {
+        const char* const value = std::getenv(name.c_str());
+        if (value == nullptr) return std::nullopt;
+        return std::string(value);
+    };
+    sources.file = read_file;
+    return sources;
+}
+
+Loaded load_text(std::string_view yaml, const std::string& name, const Sources& sources) {
+    std::vector<Fault> faults;
+    const auto document = read_document(yaml, name);
+    auto config = std::make_shared<Config>();
+    if (document) {
+        Reader reader(name, sources);
+        Section root(reader, **document, "the config", "");
+        if ((*document)->kind == Node::Kind::kMap) read_all(root, reader, *config);
+        if (reader.clean()) return config;
+        faults = reader.take_faults();
+    } else {
+        faults.push_back(document.error());
+    }
+    count_characters(faults, yaml);
+    return std::unexpected(std::move(faults));
+}
+
+Loaded load_file(const std::string& path, const Sources& sources) {
+    const auto content = sources.file(path);
+    if (!content) {
+        return std::unexpected(std::vector<Fault>{Fault{
+            path,
+            0,
+            0,
+            "the config cannot be read",
+            "it is missing, not permitted, not a file or larger than 1 MiB"
+        }});
+    }
+    return load_text(*content, path, sources);
+}
+
+}  // namespace weir::config

@@ -1,0 +1,18 @@
+// The parts of a config, each read from its keys at the top of the file. Private to the room.
+#pragma once
+
+#include "weir/config/config.hpp"
+
+#include "reader.hpp"
+
+namespace weir::config {
+
+// listen, data, workers, drain, limits, admin, log, store.
+void read_process(Section& root, Reader& reader, Config& config);
+// upstreams, demo.
+void read_upstreams(Section& root, Reader& reader, Config& config);
+// models, plans, keys.
+void read_models(Section& root, Reader& reader, Config& config);
+void read_cache(Section& root, Reader& reader, Config& config);
+
+}  // namespace weir::config
