@@ -1,0 +1,65 @@
+// Is an answer whole? Watches an answer as it passes and says at its end what it was. Pure; the
+// parser's memory is the thread's own.
+//
+// A stream is whole when every choice has finished and the API's own terminal came ([DONE];
+// response.completed or .incomplete for responses). JSON is whole when it parses and has no error
+// member. What is whole may still not be worth keeping; docs/cache.md has the list.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "weir/http/api.hpp"
+
+namespace weir::http {
+
+enum class Ending : std::uint8_t {
+    kWhole,         // complete; may be cached
+    kWholeNoCache,  // complete for the client, but not to be kept: no [DONE] though all choices
+                    // finished; [DONE] with fewer choices than asked for; finish_reason length that
+                    // the client did not set a limit for, content_filter or one we do not know;
+                    // response.failed; a chunk that is not JSON; a last line without its blank line
+    kBroken,        // ended too early: the client must see an error
+    kError,         // carries an error event or object of the upstream
+};
+
+// One per answer. `choices`: how many choices the request asked for; `limit_set`: the client set an
+// output limit itself.
+class StreamWatch {
+public:
+    StreamWatch(Shape shape, std::uint64_t choices, bool limit_set);
+    // One whole block of the stream. Returns false for a chunk that only carries usage (choices: []
+    // and a usage object), so that it can be taken out for clients that did not ask.
+    bool see(std::string_view block);
+    // The stream ended cleanly at the HTTP level; `rest` is what stood behind the last whole block.
+    [[nodiscard]] Ending end(std::string_view rest) const;
+    // The terminal was seen: nothing more will come, an HTTP error behind it does not matter.
+    [[nodiscard]] bool terminal_seen() const noexcept { return terminal_; }
+
+private:
+    void see_choices(std::string_view json, bool& usage_only);
+    void see_response(std::string_view json, std::string_view event);
+    void see_other(std::string_view json, std::string_view event);
+    void finish(std::uint64_t index, std::string_view reason);
+    [[nodiscard]] bool choices_done() const noexcept;
+    [[nodiscard]] Ending judge() const noexcept;
+
+    Shape shape_;
+    std::uint64_t choices_;
+    bool limit_set_;
+    std::vector<std::uint64_t> begun_;     // choice indexes seen, a bit each
+    std::vector<std::uint64_t> finished_;  // and finished
+    std::uint64_t finished_count_ = 0;
+    bool any_ = false;             // some event had data
+    bool bad_chunk_ = false;       // one whose data was not JSON
+    bool needs_terminal_ = false;  // kOther: it began as a stream whose terminal we know
+    bool terminal_ = false;
+    bool error_ = false;
+    bool no_cache_ = false;
+};
+
+// `body` is the whole answer, status 200.
+[[nodiscard]] Ending judge_json(Shape shape, std::string_view body, bool limit_set);
+
+}  // namespace weir::http

@@ -1,0 +1,45 @@
+// The API's endpoints: one table that code, docs and tests share. Pure.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace weir::http {
+
+// Whose shapes the answers have (how a whole answer is known, what crosses between stream and
+// JSON).
+enum class Shape : std::uint8_t { kChat, kCompletion, kEmbedding, kResponse, kOther };
+
+enum class Access : std::uint8_t {
+    kOpen,    // stateless
+    kClosed,  // reads or changes what the shared upstream account stores
+    kNever,   // /v1/organization/...
+};
+
+struct Endpoint {
+    std::string_view path;    // behind /v1; a final "/*" matches everything below
+    std::string_view method;  // "POST"; "*": any
+    Access access = Access::kOpen;
+    Shape shape = Shape::kOther;
+    bool json = true;  // has a JSON body
+    bool cacheable = false;
+    bool counts = true;              // is a message under the caps
+    std::string_view group;          // the name that `endpoints:` opens it by; empty for open ones
+    std::string_view default_model;  // what the API takes when the body names none
+};
+
+enum class Match : std::uint8_t { kFound, kWrongMethod, kUnknown };
+struct Found {
+    Match match = Match::kUnknown;
+    const Endpoint* endpoint = nullptr;  // for kWrongMethod: one of the path's
+};
+// `path` begins with "/v1" and has no query. A trailing slash is not the same path. Paths that two
+// readers could understand differently (dot segments, encoded or not, empty segments, %00, doubly
+// encoded bytes) are kUnknown.
+[[nodiscard]] Found find_endpoint(std::string_view method, std::string_view path) noexcept;
+// All rows, for docs and tests.
+[[nodiscard]] const Endpoint* endpoints_begin() noexcept;
+[[nodiscard]] const Endpoint* endpoints_end() noexcept;
+
+}  // namespace weir::http

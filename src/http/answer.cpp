@@ -1,0 +1,313 @@
+#include "weir/http/answer.hpp"
+
+#include <array>
+#include <cstring>
+#include <optional>
+#include <string>
+
+#include <nlohmann/json.hpp>
+#include <simdjson.h>
+
+#include "weir/http/sse.hpp"
+
+namespace weir::http {
+namespace {
+
+namespace dom = simdjson::dom;
+
+// Choice indexes past this are not ours to track; no API gives so many.
+constexpr std::uint64_t kMaxIndex = 4096;
+// What a thread keeps for the next event.
+constexpr std::size_t kKeepBytes = std::size_t{1} << 20;
+
+// Parses one text at a time; the result lives until the next call on this thread.
+class EventParser {
+public:
+    simdjson::error_code parse(std::string_view json, dom::element& out) {
+        if (parser_.capacity() > kKeepBytes && json.size() <= kKeepBytes) {
+            parser_ = dom::parser();
+            std::string().swap(padded_);
+        }
+        padded_.reserve(json.size() + simdjson::SIMDJSON_PADDING);
+        padded_.assign(json);
+        return parser_.parse(padded_.data(), padded_.size(), false).get(out);
+    }
+
+private:
+    dom::parser parser_;
+    std::string padded_;
+};
+
+EventParser& event_parser() {
+    static thread_local EventParser parser;
+    return parser;
+}
+
+std::string_view text_at(dom::element json, std::string_view key) noexcept {
+    std::string_view text;
+    if (json[key].get(text) != simdjson::SUCCESS) return {};
+    return text;
+}
+
+bool holds_error(dom::element json) noexcept {
+    dom::element error;
+    return json["error"].get(error) == simdjson::SUCCESS && !error.is_null();
+}
+
+// Whether an answer that ended for this reason may be kept. Unknown reasons (vendors have "error",
+// "abort", "sensitive" and the like) may not.
+bool keeps(std::string_view reason, bool length_is_whole) noexcept {
+    if (reason == "length") return length_is_whole;
+    return reason == "stop" || reason == "tool_calls" || reason == "function_call";
+}
+
+// A Responses API answer that ended as `incomplete`: by the client's own limit, or otherwise?
+bool keeps_incomplete(dom::element response, bool limit_set) noexcept {
+    dom::element details;
+    if (response["incomplete_details"].get(details) != simdjson::SUCCESS) return false;
+    return limit_set && text_at(details, "reason") == "max_output_tokens";
+}
+
+// The data of a block in the form that nearly all have: one line "data: ...", then a blank line.
+std::optional<std::string_view> plain_data(std::string_view block) noexcept {
+    if (!block.starts_with("data:") || !block.ends_with("\n\n")) return std::nullopt;
+    block.remove_suffix(2);
+    block.remove_prefix(5);
+    if (block.starts_with(' ')) block.remove_prefix(1);
+    if (std::memchr(block.data(), '\n', block.size()) != nullptr) return std::nullopt;
+    if (std::memchr(block.data(), '\r', block.size()) != nullptr) return std::nullopt;
+    return block;
+}
+
+bool contains(std::string_view text, std::string_view what) noexcept {
+    return ::memmem(text.data(), text.size(), what.data(), what.size()) != nullptr;
+}
+
+// The cheap look: a chunk of one choice with index 0 that has not finished, and nothing else that
+// matters. In valid JSON `"finish_reason":` cannot stand inside a string (its quotes would have
+// backslashes), an escaped key would need `\u00`, and `"choices":[{"index":0,` at a place of its
+// own is a member. Whatever does not look exactly so is parsed.
+bool surely_unfinished(std::string_view json) noexcept {
+    constexpr std::string_view kReason = "\"finish_reason\":";
+    constexpr std::string_view kChoice = "\"choices\":[{\"index\":0,";
+    if (!json.starts_with('{') || !json.ends_with('}')) return false;
+    const void* found = ::memmem(json.data(), json.size(), kReason.data(), kReason.size());
+    if (found == nullptr) return false;
+    const auto at = static_cast<std::size_t>(static_cast<const char*>(found) - json.data());
+    const std::string_view behind = json.substr(at + kReason.size());
+    if (!behind.starts_with("null")) return false;
+    if (contains(behind, "finish_reason") || contains(behind, "\"index\"")) return false;
+    if (!contains(json.substr(0, at), kChoice)) return false;
+    return !contains(json, "\"error\"") && !contains(json, "\\u00");
+}
+
+bool set_bit(std::vector<std::uint64_t>& bits, std::uint64_t index) {
+    const std::size_t word = index / 64;
+    if (bits.size() <= word) bits.resize(word + 1);
+    const std::uint64_t bit = std::uint64_t{1} << (index % 64);
+    if ((bits[word] & bit) != 0) return false;
+    bits[word] |= bit;
+    return true;
+}
+
+}  // namespace
+
+StreamWatch::StreamWatch(Shape shape, std::uint64_t choices, bool limit_set)
+    : shape_(shape), choices_(choices), limit_set_(limit_set) {}
+
+bool StreamWatch::see(std::string_view block) {
+    // Nothing behind a terminal changes what the answer was. The other shapes have terminals that
+    // may come once per part of the answer.
+    if (terminal_ && shape_ != Shape::kOther) return true;
+    SseEvent parsed;
+    std::string_view json;
+    if (const auto plain = plain_data(block)) {
+        json = *plain;
+    } else {
+        parsed = parse_event(block);
+        if (parsed.event == "error") error_ = true;
+        if (!parsed.has_data) return true;
+        json = parsed.data;
+    }
+    any_ = true;
+    if (json.starts_with("[DONE]")) {
+        if (shape_ != Shape::kResponse) terminal_ = true;
+        return true;
+    }
+    bool usage_only = false;
+    switch (shape_) {
+        case Shape::kChat:
+        case Shape::kCompletion:
+            see_choices(json, usage_only);
+            break;
+        case Shape::kResponse:
+            see_response(json, parsed.event);
+            break;
+        case Shape::kEmbedding:
+        case Shape::kOther:
+            see_other(json, parsed.event);
+            break;
+    }
+    return !usage_only;
+}
+
+void StreamWatch::see_choices(std::string_view json, bool& usage_only) {
+    if (surely_unfinished(json)) {
+        set_bit(begun_, 0);
+        return;
+    }
+    dom::element chunk;
+    if (event_parser().parse(json, chunk) != simdjson::SUCCESS || !chunk.is_object()) {
+        bad_chunk_ = no_cache_ = true;
+        return;
+    }
+    if (holds_error(chunk)) error_ = true;
+    dom::array choices;
+    if (chunk["choices"].get(choices) != simdjson::SUCCESS) return;
+    if (choices.size() == 0) usage_only = chunk["usage"].is_object();
+    for (const dom::element choice : choices) {
+        std::uint64_t index = 0;
+        if (choice["index"].get(index) != simdjson::SUCCESS) index = 0;
+        if (index > kMaxIndex) {
+            no_cache_ = true;
+            continue;
+        }
+        set_bit(begun_, index);
+        // Some vendors send "" where OpenAI sends null.
+        const std::string_view reason = text_at(choice, "finish_reason");
+        if (!reason.empty()) finish(index, reason);
+    }
+}
+
+void StreamWatch::finish(std::uint64_t index, std::string_view reason) {
+    if (set_bit(finished_, index)) ++finished_count_;
+    // Completions have a default limit of 16 tokens, so there `length` is what was asked for.
+    if (!keeps(reason, limit_set_ || shape_ == Shape::kCompletion)) no_cache_ = true;
+}
+
+void StreamWatch::see_response(std::string_view json, std::string_view event) {
+    if (event.ends_with(".delta") && json.starts_with('{') && json.ends_with('}')) return;
+    dom::element data;
+    if (event_parser().parse(json, data) != simdjson::SUCCESS || !data.is_object()) {
+        bad_chunk_ = no_cache_ = true;
+        return;
+    }
+    std::string_view type = text_at(data, "type");
+    if (type.empty()) type = event;
+    if (type == "response.completed") {
+        terminal_ = true;
+    } else if (type == "response.incomplete") {
+        terminal_ = true;
+        dom::element response;
+        const bool named = data["response"].get(response) == simdjson::SUCCESS;
+        if (!named || !keeps_incomplete(response, limit_set_)) no_cache_ = true;
+    } else if (type == "response.failed" || type == "response.cancelled") {
+        terminal_ = no_cache_ = true;
+    } else if (type == "error" || (type.empty() && holds_error(data))) {
+        error_ = true;
+    }
+}
+
+void StreamWatch::see_other(std::string_view json, std::string_view event) {
+    dom::element data;
+    if (event_parser().parse(json, data) != simdjson::SUCCESS || !data.is_object()) {
+        bad_chunk_ = no_cache_ = true;
+        return;
+    }
+    std::string_view type = text_at(data, "type");
+    if (type.empty()) type = event;
+    if (type == "error" || holds_error(data)) error_ = true;
+    if (type == "message_start") needs_terminal_ = true;
+    if (type == "message_stop" || type == "speech.audio.done" || type == "transcript.text.done") {
+        terminal_ = true;
+    }
+    if (type == "message_delta") {
+        dom::element delta;
+        const bool named = data["delta"].get(delta) == simdjson::SUCCESS;
+        if (named && text_at(delta, "stop_reason") == "refusal") no_cache_ = true;
+    }
+    // One per picture.
+    if (type == "image_generation.completed" || type == "image_edit.completed") {
+        ++finished_count_;
+        if (finished_count_ >= choices_) terminal_ = true;
+    }
+    if (type.starts_with("image_")) needs_terminal_ = true;
+}
+
+bool StreamWatch::choices_done() const noexcept {
+    return finished_count_ > 0 && begun_ == finished_;
+}
+
+Ending StreamWatch::judge() const noexcept {
+    if (error_) return Ending::kError;
+    const Ending whole = no_cache_ ? Ending::kWholeNoCache : Ending::kWhole;
+    switch (shape_) {
+        case Shape::kChat:
+        case Shape::kCompletion: {
+            if (!choices_done()) return Ending::kBroken;
+            const bool all = finished_count_ >= choices_;
+            // Servers that know no `n` give one choice and [DONE].
+            if (terminal_) return all ? whole : Ending::kWholeNoCache;
+            return all ? Ending::kWholeNoCache : Ending::kBroken;
+        }
+        case Shape::kResponse:
+            return terminal_ ? whole : Ending::kBroken;
+        case Shape::kEmbedding:
+        case Shape::kOther:
+            break;
+    }
+    if (terminal_) return whole;
+    return needs_terminal_ || !any_ ? Ending::kBroken : Ending::kWholeNoCache;
+}
+
+Ending StreamWatch::end(std::string_view rest) const {
+    const bool blank = rest.find_first_not_of("\r\n \t") == std::string_view::npos;
+    if (blank) return judge();
+    // A last event without its blank line, or a piece of one.
+    StreamWatch last = *this;
+    last.bad_chunk_ = false;
+    last.see(rest);
+    last.no_cache_ = true;
+    if (last.bad_chunk_ && !last.terminal_ && !last.error_) return Ending::kBroken;
+    return last.judge();
+}
+
+Ending judge_json(Shape shape, std::string_view body, bool limit_set) {
+    dom::element answer;
+    const simdjson::error_code parsed = event_parser().parse(body, answer);
+    // simdjson says the same of a bad number and of an integer over 64 bits, which is JSON. Such an
+    // answer is whole, but not judged further.
+    if (parsed == simdjson::NUMBER_ERROR && nlohmann::json::accept(body)) {
+        return Ending::kWholeNoCache;
+    }
+    if (parsed != simdjson::SUCCESS) return Ending::kBroken;
+    if (!answer.is_object()) return Ending::kWholeNoCache;
+    if (shape == Shape::kResponse) {
+        const std::string_view status = text_at(answer, "status");
+        if (status == "completed") {
+            return holds_error(answer) ? Ending::kError : Ending::kWhole;
+        }
+        if (status == "incomplete" && keeps_incomplete(answer, limit_set)) return Ending::kWhole;
+        // failed, cancelled, queued, in_progress: whole as an answer, but not the final one.
+        if (!status.empty()) return Ending::kWholeNoCache;
+    }
+    if (holds_error(answer)) return Ending::kError;
+    if (shape == Shape::kResponse) return Ending::kWholeNoCache;
+    if (shape == Shape::kEmbedding) {
+        dom::array data;
+        const bool some = answer["data"].get(data) == simdjson::SUCCESS && data.size() > 0;
+        return some ? Ending::kWhole : Ending::kWholeNoCache;
+    }
+    if (shape != Shape::kChat && shape != Shape::kCompletion) return Ending::kWhole;
+    dom::array choices;
+    if (answer["choices"].get(choices) != simdjson::SUCCESS || choices.size() == 0) {
+        return Ending::kWholeNoCache;
+    }
+    const bool length_is_whole = limit_set || shape == Shape::kCompletion;
+    for (const dom::element choice : choices) {
+        if (!keeps(text_at(choice, "finish_reason"), length_is_whole)) return Ending::kWholeNoCache;
+    }
+    return Ending::kWhole;
+}
+
+}  // namespace weir::http

@@ -1,0 +1,217 @@
+#include "weir/http/json_request.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <utility>
+#include <vector>
+
+#include "weir/base/text.hpp"
+
+#include "json_walk.hpp"
+
+namespace weir::http {
+namespace json {
+
+Where inside_array(Where where) noexcept {
+    switch (where) {
+        case Where::kMessages:
+            return Where::kMessage;
+        case Where::kInput:
+            return Where::kInputItem;
+        case Where::kContent:
+            return Where::kPart;
+        case Where::kTools:
+            return Where::kTool;
+        default:
+            return Where::kElsewhere;
+    }
+}
+
+Where inside_object(Where where, std::string_view key) noexcept {
+    switch (where) {
+        case Where::kRoot:
+            if (key == "messages") return Where::kMessages;
+            if (key == "input") return Where::kInput;
+            if (key == "tools") return Where::kTools;
+            if (key == "prompt") return Where::kPrompt;
+            if (key == "stream_options") return Where::kStreamOptions;
+            return Where::kElsewhere;
+        case Where::kMessage:
+            return key == "content" ? Where::kContent : Where::kElsewhere;
+        case Where::kInputItem:
+            return key == "content" || key == "output" ? Where::kContent : Where::kElsewhere;
+        case Where::kContent:  // one part without a list around it
+        case Where::kPart:
+            if (key == "content") return Where::kContent;
+            return key == "file" || key == "source" ? Where::kPartFile : Where::kElsewhere;
+        case Where::kTool:
+            if (key == "container") return Where::kContainer;
+            return key == "input_image_mask" ? Where::kPartFile : Where::kElsewhere;
+        default:
+            return Where::kElsewhere;
+    }
+}
+
+bool Walk::picked(Where where, std::string_view key, std::string_view text) {
+    const bool null = text == "null";
+    switch (where) {
+        case Where::kRoot:
+            return picked_root(key, text);
+        case Where::kStreamOptions:
+            return picked_stream_options(key, text);
+        case Where::kPrompt:
+            if (key == "id" && !null) stored("prompt");
+            return true;
+        case Where::kInputItem:
+            if (key == "type" && text.starts_with('"') && last_string_is("item_reference")) {
+                stored("item_reference");
+            }
+            [[fallthrough]];
+        case Where::kContent:
+        case Where::kPart:
+        case Where::kPartFile:
+            if (key == "file_id" && !null) stored("file_id");
+            return true;
+        case Where::kTool:
+            if (key == "vector_store_ids" && !null) stored("vector_store_ids");
+            if (key == "container" && text.starts_with('"')) stored("container");
+            return true;
+        case Where::kContainer:
+            if (key == "file_ids" && !null && (!text.starts_with('[') || last_count_ > 0)) {
+                stored("file_ids");
+            }
+            return true;
+        default:
+            return true;
+    }
+}
+
+bool Walk::picked_root(std::string_view key, std::string_view text) {
+    const bool null = text == "null";
+    if (key == "model") {
+        if (!text.starts_with('"')) return refuse("model must be a string.", "model");
+        if (last_string_.lone_surrogate) return refuse("model is not valid text.", "model");
+        std::string& model = request_.model.emplace();
+        json::append_decoded(model, last_string_);
+        request_.model_at = span(text);
+    } else if (key == "stream") {
+        if (text != "true" && text != "false" && !null) {
+            return refuse("stream must be true or false.", "stream");
+        }
+        request_.stream = text == "true";
+    } else if (key == "stream_options") {
+        if (!null && !text.starts_with('{')) {
+            return refuse("stream_options must be an object.", "stream_options");
+        }
+        request_.has_stream_options = true;
+        if (null) request_.stream_options_empty = true;
+        request_.stream_options_at = span(text);
+    } else if (key == "previous_response_id") {
+        if (null) return true;
+        stored(key);
+        if (!text.starts_with('"')) {
+            return refuse("previous_response_id must be a string.", "previous_response_id");
+        }
+        json::append_decoded(request_.previous_response_id.emplace(), last_string_);
+    } else if (key == "conversation" || key == "container" || key == "file_id") {
+        if (!null) stored(key);
+    } else if (key == "background") {
+        if (!null && text != "false") stored(key);
+    } else if (key == "store") {
+        request_.store = text == "true";
+    } else if (key == "max_tokens" || key == "max_completion_tokens" ||
+               key == "max_output_tokens") {
+        if (!null) request_.output_limit_set = true;
+    } else if (key == "n") {
+        std::uint64_t n = 0;
+        const auto [behind, error] = std::from_chars(text.data(), text.data() + text.size(), n);
+        // Anything else is the upstream's to refuse.
+        if (error == std::errc() && behind == text.data() + text.size() && n > 0) {
+            request_.choices = n;
+        }
+    } else if (key == "prompt" && text.starts_with('[')) {
+        const auto first = text.find_first_not_of(" \n\t\r", 1);
+        if (text[first] == '"' || text[first] == '[') prompts_ = last_count_;
+    }
+    return true;
+}
+
+bool Walk::picked_stream_options(std::string_view key, std::string_view text) {
+    if (key != "include_usage") return true;
+    if (text != "true" && text != "false" && text != "null") {
+        return refuse(
+            "stream_options.include_usage must be true or false.", "stream_options.include_usage"
+        );
+    }
+    request_.include_usage = text == "true";
+    request_.include_usage_at = span(text);
+    return true;
+}
+
+bool Walk::last_string_is(std::string_view text) const {
+    if (last_string_.decoded_length != text.size()) return false;
+    std::string decoded;
+    json::append_decoded(decoded, last_string_);
+    return decoded == text;
+}
+
+}  // namespace json
+
+std::expected<JsonRequest, JsonFault> read_json_request(const Buffer& body, bool want_canonical) {
+    static_assert(Buffer::kPadding >= json::kOverRead);
+    static thread_local json::Walk walk;
+    return walk.run(body.view(), want_canonical);
+}
+
+std::string rewrite_body(
+    std::string_view body,
+    const JsonRequest& request,
+    std::optional<std::string_view> model,
+    bool add_include_usage
+) {
+    struct Splice {
+        TextSpan at;
+        std::string text;
+    };
+    std::vector<Splice> splices;
+    std::string front;  // members that go right behind the body's opening brace
+    if (model && request.model_at) {
+        splices.push_back({*request.model_at, json_quote(*model)});
+    } else if (model) {
+        front += R"("model":)" + json_quote(*model);
+    }
+    if (add_include_usage && !request.include_usage) {
+        if (request.include_usage_at) {
+            splices.push_back({*request.include_usage_at, "true"});
+        } else if (request.stream_options_at && request.stream_options_empty) {
+            splices.push_back({*request.stream_options_at, R"({"include_usage":true})"});
+        } else if (request.stream_options_at) {
+            splices.push_back(
+                {{request.stream_options_at->offset + 1, 0}, R"("include_usage":true,)"}
+            );
+        } else {
+            if (!front.empty()) front += ',';
+            front += R"("stream_options":{"include_usage":true})";
+        }
+    }
+    if (!front.empty()) {
+        if (!request.body_empty) front += ',';
+        splices.push_back({{request.body_open, 0}, std::move(front)});
+    }
+    std::ranges::sort(splices, {}, [](const Splice& splice) { return splice.at.offset; });
+
+    std::size_t grown = body.size();
+    for (const Splice& splice : splices) grown += splice.text.size();
+    std::string out;
+    out.reserve(grown);
+    std::size_t done = 0;
+    for (const Splice& splice : splices) {
+        out.append(body, done, splice.at.offset - done);
+        out.append(splice.text);
+        done = splice.at.offset + splice.at.length;
+    }
+    out.append(body, done);
+    return out;
+}
+
+}  // namespace weir::http

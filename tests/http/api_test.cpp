@@ -1,0 +1,212 @@
+#include "weir/http/api.hpp"
+
+#include <set>
+#include <string>
+
+#include <gtest/gtest.h>
+
+namespace weir::http {
+namespace {
+
+const Endpoint* found(std::string_view method, std::string_view path) {
+    const Found result = find_endpoint(method, path);
+    return result.match == Match::kFound ? result.endpoint : nullptr;
+}
+Match match(std::string_view method, std::string_view path) {
+    return find_endpoint(method, path).match;
+}
+
+TEST(Api, OpenEndpointsHaveTheirShapes) {
+    struct Row {
+        const char* path;
+        Shape shape;
+        bool json;
+        bool cacheable;
+        bool counts;
+    };
+    for (const Row& row : {
+             Row{"/v1/chat/completions", Shape::kChat, true, true, true},
+             Row{"/v1/completions", Shape::kCompletion, true, true, true},
+             Row{"/v1/embeddings", Shape::kEmbedding, true, true, true},
+             Row{"/v1/responses", Shape::kResponse, true, true, true},
+             Row{"/v1/moderations", Shape::kOther, true, false, false},
+             Row{"/v1/responses/input_tokens", Shape::kOther, true, false, false},
+             Row{"/v1/images/generations", Shape::kOther, true, false, true},
+             Row{"/v1/images/edits", Shape::kOther, false, false, true},
+             Row{"/v1/images/variations", Shape::kOther, false, false, true},
+             Row{"/v1/audio/speech", Shape::kOther, true, false, true},
+             Row{"/v1/audio/transcriptions", Shape::kOther, false, false, true},
+             Row{"/v1/audio/translations", Shape::kOther, false, false, true},
+             Row{"/v1/messages", Shape::kOther, true, false, true},
+             Row{"/v1/messages/count_tokens", Shape::kOther, true, false, false},
+         }) {
+        const Endpoint* endpoint = found("POST", row.path);
+        ASSERT_NE(endpoint, nullptr) << row.path;
+        EXPECT_EQ(endpoint->access, Access::kOpen) << row.path;
+        EXPECT_EQ(endpoint->shape, row.shape) << row.path;
+        EXPECT_EQ(endpoint->json, row.json) << row.path;
+        EXPECT_EQ(endpoint->cacheable, row.cacheable) << row.path;
+        EXPECT_EQ(endpoint->counts, row.counts) << row.path;
+        EXPECT_TRUE(endpoint->group.empty()) << row.path;
+    }
+}
+
+TEST(Api, ModelsAreFree) {
+    for (const char* path :
+         {"/v1/models", "/v1/models/gpt-4", "/v1/models/a/b", "/v1/models/a%2Fb"}) {
+        const Endpoint* endpoint = found("GET", path);
+        ASSERT_NE(endpoint, nullptr) << path;
+        EXPECT_EQ(endpoint->access, Access::kOpen);
+        EXPECT_FALSE(endpoint->counts);
+        EXPECT_FALSE(endpoint->json);
+    }
+    const Endpoint* removal = found("DELETE", "/v1/models/ft:gpt-4:me");
+    ASSERT_NE(removal, nullptr);
+    EXPECT_EQ(removal->access, Access::kClosed);
+}
+
+TEST(Api, WhatTouchesTheSharedAccountIsClosed) {
+    struct Row {
+        const char* method;
+        const char* path;
+        const char* group;
+    };
+    for (const Row& row : {
+             Row{"GET", "/v1/files", "files"},
+             Row{"POST", "/v1/files", "files"},
+             Row{"GET", "/v1/files/file-1/content", "files"},
+             Row{"POST", "/v1/uploads/u/parts", "uploads"},
+             Row{"POST", "/v1/batches", "batches"},
+             Row{"POST", "/v1/fine_tuning/jobs", "fine_tuning"},
+             Row{"POST", "/v1/assistants", "assistants"},
+             Row{"POST", "/v1/threads/runs", "threads"},
+             Row{"POST", "/v1/vector_stores/v/search", "vector_stores"},
+             Row{"POST", "/v1/conversations", "conversations"},
+             Row{"DELETE", "/v1/containers/c", "containers"},
+             Row{"POST", "/v1/evals", "evals"},
+             Row{"POST", "/v1/realtime/sessions", "realtime"},
+             Row{"GET", "/v1/realtime", "realtime"},
+             Row{"POST", "/v1/videos", "videos"},
+             Row{"GET", "/v1/skills", "skills"},
+             Row{"POST", "/v1/chatkit/sessions", "chatkit"},
+             Row{"POST", "/v1/audio/voices", "voices"},
+             Row{"GET", "/v1/responses/resp_1", "stored_responses"},
+             Row{"DELETE", "/v1/responses/resp_1", "stored_responses"},
+             Row{"POST", "/v1/responses/resp_1/cancel", "stored_responses"},
+             Row{"GET", "/v1/responses/resp_1/input_items", "stored_responses"},
+             Row{"GET", "/v1/chat/completions", "stored_completions"},
+             Row{"GET", "/v1/chat/completions/c/messages", "stored_completions"},
+             Row{"POST", "/v1/chat/completions/c", "stored_completions"},
+             Row{"POST", "/v1/messages/batches", "message_batches"},
+         }) {
+        const Endpoint* endpoint = found(row.method, row.path);
+        ASSERT_NE(endpoint, nullptr) << row.path;
+        EXPECT_EQ(endpoint->access, Access::kClosed) << row.path;
+        EXPECT_EQ(endpoint->group, row.group) << row.path;
+        EXPECT_FALSE(endpoint->cacheable) << row.path;
+        EXPECT_EQ(endpoint->counts, std::string_view(row.method) == "POST") << row.path;
+    }
+}
+
+TEST(Api, OrganizationIsNeverForwarded) {
+    for (const char* path :
+         {"/v1/organization/users", "/v1/organization", "/v1/projects/p/roles"}) {
+        for (const char* method : {"GET", "POST", "DELETE"}) {
+            const Endpoint* endpoint = found(method, path);
+            ASSERT_NE(endpoint, nullptr) << path;
+            EXPECT_EQ(endpoint->access, Access::kNever) << path;
+        }
+    }
+}
+
+TEST(Api, WrongMethodNamesTheRightOne) {
+    const Found result = find_endpoint("PUT", "/v1/chat/completions");
+    EXPECT_EQ(result.match, Match::kWrongMethod);
+    ASSERT_NE(result.endpoint, nullptr);
+    EXPECT_EQ(result.endpoint->method, "POST");
+    EXPECT_EQ(match("GET", "/v1/embeddings"), Match::kWrongMethod);
+    EXPECT_EQ(match("POST", "/v1/models"), Match::kWrongMethod);
+    EXPECT_EQ(match("post", "/v1/embeddings"), Match::kWrongMethod);
+}
+
+TEST(Api, OtherPathsAreUnknown) {
+    for (const char* path :
+         {"",
+          "/",
+          "/v1",
+          "/v1/",
+          "/v2/models",
+          "/v1models",
+          "/v1/model",
+          "/v1/modelss",
+          "/v1/models/",
+          "/v1/chat",
+          "/v1/chat/completions/",
+          "/V1/models",
+          "/v1/Models",
+          "/v1/files/",
+          "/x/v1/models",
+          "/v1/filesystem",
+          "/v1/admin",
+          "/v1//models",
+          "/v1/embeddings/x"}) {
+        EXPECT_EQ(match("GET", path), Match::kUnknown) << path;
+        EXPECT_EQ(find_endpoint("GET", path).endpoint, nullptr) << path;
+    }
+}
+
+// A path that an upstream may resolve to another place must not pass as part of an opened group.
+TEST(Api, PathsThatLeadElsewhereAreUnknown) {
+    for (const char* path :
+         {"/v1/files/../organization/users",
+          "/v1/files/..",
+          "/v1/files/./x",
+          "/v1/files/.",
+          "/v1/files/%2e%2e/organization/users",
+          "/v1/files/%2E./organization",
+          "/v1/files/.%2e/x",
+          "/v1/files/x/%2e%2e/%2e%2e/organization",
+          "/v1/files/..%2forganization",
+          "/v1/files/x%2F..%2F..%2Forganization",
+          "/v1/files/..\\organization",
+          "/v1/files/..%5corganization",
+          "/v1/files//x",
+          "/v1/files/x//y",
+          "/v1/files/%2f%2fx",
+          "/v1/files/%252e%252e/organization",
+          "/v1/files/x%00",
+          "/v1/models/..",
+          "/v1/models/%2e%2e"}) {
+        EXPECT_EQ(match("GET", path), Match::kUnknown) << path;
+    }
+    for (const char* path :
+         {"/v1/files/a.b", "/v1/files/...", "/v1/files/.x", "/v1/files/x..", "/v1/files/%41"}) {
+        EXPECT_EQ(match("GET", path), Match::kFound) << path;
+    }
+}
+
+TEST(Api, TableIsConsistent) {
+    std::set<std::string> rows;
+    for (const Endpoint* row = endpoints_begin(); row != endpoints_end(); ++row) {
+        EXPECT_TRUE(row->path.starts_with('/')) << row->path;
+        EXPECT_TRUE(rows.insert(std::string(row->method) + ' ' + std::string(row->path)).second)
+            << row->path;
+        EXPECT_EQ(row->access == Access::kClosed, !row->group.empty()) << row->path;
+        if (row->cacheable) {
+            EXPECT_TRUE(row->json && row->counts && row->method == "POST") << row->path;
+        }
+        if (!row->path.ends_with("/*") && row->method != "*") {
+            EXPECT_EQ(found(row->method, "/v1" + std::string(row->path)), row) << row->path;
+        }
+    }
+    EXPECT_GT(rows.size(), 60u);
+}
+
+TEST(Api, OptionalModelsHaveTheApisDefault) {
+    EXPECT_EQ(found("POST", "/v1/moderations")->default_model, "omni-moderation-latest");
+    EXPECT_EQ(found("POST", "/v1/images/generations")->default_model, "dall-e-2");
+    EXPECT_EQ(found("POST", "/v1/chat/completions")->default_model, "");
+}
+
+}  // namespace
+}  // namespace weir::http

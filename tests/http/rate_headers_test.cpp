@@ -1,0 +1,106 @@
+#include "weir/http/rate_headers.hpp"
+
+#include <vector>
+
+#include <gtest/gtest.h>
+
+namespace weir::http {
+namespace {
+
+using std::chrono::microseconds;
+using std::chrono::seconds;
+
+RateState state(const char* name, std::uint64_t limit, std::uint64_t remaining) {
+    RateState out;
+    out.name = name;
+    out.limit = limit;
+    out.remaining = remaining;
+    out.window = std::chrono::hours(4);
+    return out;
+}
+
+TEST(RateHeaders, NothingForNoCaps) {
+    Fields fields;
+    add_rate_headers(fields, {});
+    EXPECT_TRUE(fields.empty());
+}
+
+TEST(RateHeaders, SpeakOpenAIsAndTheIetfsLanguage) {
+    RateState cap = state("gpt-4", 100, 42);
+    cap.next_free = seconds(3600);
+    cap.full_reset = std::chrono::hours(4);
+    Fields fields;
+    add_rate_headers(fields, std::vector{cap});
+    EXPECT_EQ(fields.find("x-ratelimit-limit-requests"), "100");
+    EXPECT_EQ(fields.find("x-ratelimit-remaining-requests"), "42");
+    EXPECT_EQ(fields.find("x-ratelimit-reset-requests"), "4h0m0s");
+    EXPECT_EQ(fields.find("RateLimit-Policy"), "\"gpt-4\";q=100;w=14400");
+    EXPECT_EQ(fields.find("RateLimit"), "\"gpt-4\";r=42;t=3600");
+    EXPECT_EQ(fields.size(), 5u);
+}
+
+TEST(RateHeaders, SecondsAreRoundedUpAndLeftOutWhenNothingIsUsed) {
+    RateState used = state("a", 10, 9);
+    used.next_free = microseconds(1);
+    used.full_reset = std::chrono::milliseconds(12);
+    const RateState unused = state("b", 10, 10);
+    Fields fields;
+    add_rate_headers(fields, std::vector{used, unused});
+    EXPECT_EQ(fields.find("ratelimit"), "\"a\";r=9;t=1, \"b\";r=10");
+    EXPECT_EQ(fields.find("ratelimit-policy"), "\"a\";q=10;w=14400, \"b\";q=10;w=14400");
+    EXPECT_EQ(fields.find("x-ratelimit-reset-requests"), "12ms");
+}
+
+TEST(RateHeaders, TightestHasFewestRemainingThenTheLongestReset) {
+    RateState loose = state("loose", 1000, 500);
+    loose.full_reset = seconds(9);
+    RateState soon = state("soon", 100, 3);
+    soon.full_reset = seconds(1);
+    RateState late = state("late", 50, 3);
+    late.full_reset = seconds(360);
+    for (const auto& order :
+         {std::vector{loose, soon, late},
+          std::vector{late, soon, loose},
+          std::vector{soon, late, loose}}) {
+        Fields fields;
+        add_rate_headers(fields, order);
+        EXPECT_EQ(fields.find("x-ratelimit-limit-requests"), "50");
+        EXPECT_EQ(fields.find("x-ratelimit-reset-requests"), "6m0s");
+        EXPECT_EQ(fields.count("x-ratelimit-limit-requests"), 1u);
+    }
+}
+
+TEST(RateHeaders, NamesAreStructuredFieldStrings) {
+    Fields fields;
+    add_rate_headers(fields, std::vector{state("a\"b\\c\r\n\xc3\xa9", 1, 1)});
+    EXPECT_EQ(fields.find("ratelimit"), "\"a\\\"b\\\\c????\";r=1");
+}
+
+TEST(RateHeaders, NumbersStayWithinStructuredFieldIntegers) {
+    Fields fields;
+    RateState cap = state("a", ~std::uint64_t{0}, ~std::uint64_t{0});
+    cap.window = seconds(0);
+    add_rate_headers(fields, std::vector{cap});
+    EXPECT_EQ(fields.find("ratelimit-policy"), "\"a\";q=999999999999999");
+}
+
+TEST(RateHeaders, TokenCapsHaveTheirOwnHeaders) {
+    RateState tokens = state("tokens", 150'000, 10);
+    tokens.tokens = true;
+    tokens.full_reset = seconds(360);
+    Fields fields;
+    add_rate_headers(fields, std::vector{state("messages", 60, 59), tokens});
+    EXPECT_EQ(fields.find("x-ratelimit-limit-requests"), "60");
+    EXPECT_EQ(fields.find("x-ratelimit-remaining-tokens"), "10");
+    EXPECT_EQ(fields.find("x-ratelimit-reset-tokens"), "6m0s");
+    EXPECT_EQ(
+        fields.find("ratelimit-policy"),
+        "\"messages\";q=60;w=14400, \"tokens\";q=150000;w=14400;qu=\"tokens\""
+    );
+    Fields only_tokens;
+    add_rate_headers(only_tokens, std::vector{tokens});
+    EXPECT_FALSE(only_tokens.find("x-ratelimit-limit-requests"));
+}
+
+}  // namespace
+}  // namespace weir::http
