@@ -1,0 +1,380 @@
+// The ledger with its real writer on a real file: threads, the output gate, failing disks, files
+// that a crash left behind.
+#include "weir/quota/ledger.hpp"
+
+#include <atomic>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include <boost/asio/co_spawn.hpp>
+#include <gtest/gtest.h>
+
+#include "quota/seed.hpp"
+#include "sqlite/faulty_vfs.hpp"
+#include "sqlite/scratch.hpp"
+
+namespace weir::quota {
+namespace {
+
+using std::chrono::hours;
+using std::chrono::microseconds;
+using weir::testing::eventually;
+using weir::testing::FaultyVfs;
+using weir::testing::ScratchDir;
+
+config::CapSet caps(std::uint64_t limit, std::string models = "*") {
+    config::Cap cap;
+    cap.models = std::move(models);
+    cap.limit = limit;
+    cap.span = hours(4);
+    cap.allow = std::to_string(limit) + "/4h";
+    return {cap};
+}
+
+// One run of the process.
+struct Process {
+    explicit Process(const std::string& path, LedgerTime at = TestClock().now()) : clock(at) {
+        auto opened = sqlite::Connection::open(path, kOpen);
+        if (!opened) throw std::runtime_error(opened.error().detail);
+        if (const auto done = sqlite::migrate(*opened, {kSchema}, path); !done) {
+            throw std::runtime_error(done.error().detail);
+        }
+        writer = std::make_unique<sqlite::Writer>(
+            sqlite::Writer::Options{path, kOpen, {}, "ledger"}, std::move(*opened)
+        );
+        auto reader = sqlite::Connection::open(path, {.mode = sqlite::Mode::kReadOnly});
+        if (!reader) throw std::runtime_error(reader.error().detail);
+        auto made = Ledger::open(*reader, *writer, clock);
+        if (!made) throw std::runtime_error(made.error().detail);
+        ledger = std::move(*made);
+        writer->add(*ledger);
+        writer->start();
+    }
+    ~Process() { writer->stop(); }
+    Process(const Process&) = delete;
+    Process& operator=(const Process&) = delete;
+
+    std::uint64_t used(const config::CapSet& set = caps(1000)) {
+        return ledger->peek(ledger->account("alice"), set, "gpt-4").at(0).window.used;
+    }
+    // Admits one, waits for the gate; charged if it opens.
+    std::optional<bool> pass(const config::CapSet& set) {
+        Decision decision = ledger->admit(ledger->account("alice"), set, "gpt-4");
+        if (!decision.admission) return std::nullopt;
+        Reservation reservation = std::move(decision.admission->reservation);
+        const bool open = wait(reservation.sequence());
+        reservation.charge();
+        return open;
+    }
+    bool wait(Sequence sequence) {
+        std::optional<bool> gate;
+        EXPECT_TRUE(eventually([&] {
+            gate = ledger->gate(sequence, signal);
+            return gate.has_value();
+        }));
+        return gate.value_or(false);
+    }
+
+    static constexpr sqlite::OpenOptions kOpen{.exclusive = true, .check = true};
+    asio::io_context home;
+    std::shared_ptr<Signal> signal = Signal::create(home.get_executor());
+    TestClock clock;
+    std::unique_ptr<Ledger> ledger;
+    std::unique_ptr<sqlite::Writer> writer;  // goes before the ledger
+};
+
+class LedgerTest : public ::testing::Test {
+protected:
+    void SetUp() override { FaultyVfs::instance().heal(); }
+    void TearDown() override { FaultyVfs::instance().heal(); }
+    const ScratchDir dir;
+    const std::string path = dir / "ledger.db";
+};
+
+TEST_F(LedgerTest, ExactlyTheCapOfManyThreadsPassesAndIsThereAfterARestart) {
+    std::atomic<int> admitted = 0;
+    std::atomic<int> refused = 0;
+    {
+        Process run(path);
+        std::vector<std::thread> threads;
+        for (int t = 0; t < 8; ++t) {
+            threads.emplace_back([&] {
+                const AccountId alice = run.ledger->account("alice");
+                for (int i = 0; i < 50; ++i) {
+                    Decision decision = run.ledger->admit(alice, caps(100), "gpt-4");
+                    if (decision.refusal) {
+                        ++refused;
+                        EXPECT_EQ(decision.refusal->cap.window.used, 100U);
+                        continue;
+                    }
+                    ASSERT_TRUE(decision.admission);
+                    Reservation reservation = std::move(decision.admission->reservation);
+                    EXPECT_TRUE(run.wait(reservation.sequence()));
+                    reservation.charge();
+                    ++admitted;
+                }
+            });
+        }
+        for (std::thread& thread : threads) thread.join();
+    }
+    EXPECT_EQ(admitted, 100);
+    EXPECT_EQ(refused, 300);
+    Process again(path);
+    EXPECT_EQ(again.used(), 100U);
+    EXPECT_FALSE(again.pass(caps(100)).has_value());
+    again.clock.advance(hours(4));
+    EXPECT_EQ(again.pass(caps(100)), true);
+}
+
+TEST_F(LedgerTest, RefundsRaceWithTheirCommitAndNothingIsLeftCounted) {
+    {
+        Process run(path);
+        std::vector<std::thread> threads;
+        for (int t = 0; t < 8; ++t) {
+            threads.emplace_back([&, t] {
+                const AccountId alice = run.ledger->account("alice");
+                for (int i = 0; i < 100; ++i) {
+                    Decision decision = run.ledger->admit(alice, caps(1000), "gpt-4");
+                    ASSERT_TRUE(decision.admission);
+                    Reservation reservation = std::move(decision.admission->reservation);
+                    if (i % 3 == 0) EXPECT_TRUE(run.wait(reservation.sequence()));
+                    if (i % 10 == t) reservation.charge();
+                }
+            });
+        }
+        for (std::thread& thread : threads) thread.join();
+        EXPECT_EQ(run.used(), 80U);
+    }
+    Process again(path);
+    EXPECT_EQ(again.used(), 80U);
+}
+
+Awaitable<void> stand_at_the_gate(
+    Ledger& ledger, Sequence sequence, std::shared_ptr<Signal> signal, std::optional<bool>& out
+) {
+    std::optional<bool> gate;
+    while (!(gate = ledger.gate(sequence, signal))) {
+        const bool woken = co_await signal->wait();
+        EXPECT_TRUE(woken);
+    }
+    out = gate;
+}
+
+TEST_F(LedgerTest, TheGateWakesACoroutineWhenTheChargeIsOnDiskAndWhenItFailed) {
+    Process run(path);
+    for (const bool works : {true, false}) {
+        if (!works) FaultyVfs::instance().fail_syncs = 1;
+        Decision decision = run.ledger->admit(run.ledger->account("alice"), caps(9), "gpt-4");
+        ASSERT_TRUE(decision.admission);
+        std::optional<bool> gate;
+        asio::co_spawn(
+            run.home,
+            stand_at_the_gate(
+                *run.ledger, decision.admission->reservation.sequence(), run.signal, gate
+            ),
+            [](const std::exception_ptr& error) { EXPECT_EQ(error, nullptr); }
+        );
+        run.home.run();
+        run.home.restart();
+        EXPECT_EQ(gate, works);
+        if (works) {
+            EXPECT_GE(run.ledger->durable_sequence(), decision.admission->reservation.sequence());
+            decision.admission->reservation.charge();
+        }
+    }
+    EXPECT_EQ(run.used(), 1U);
+}
+
+TEST_F(LedgerTest, AFailedSyncGivesTheMessageBackAndAdmitsAgainOnlyAfterAProbe) {
+    Process run(path);
+    ASSERT_EQ(run.pass(caps(3)), true);
+    FaultyVfs::instance().fail_syncs = -1;
+    Decision decision = run.ledger->admit(run.ledger->account("alice"), caps(3), "gpt-4");
+    ASSERT_TRUE(decision.admission);
+    Reservation lost = std::move(decision.admission->reservation);
+    EXPECT_FALSE(run.wait(lost.sequence()));
+    EXPECT_FALSE(run.ledger->healthy());
+    EXPECT_EQ(run.used(), 1U) << "it is refunded";
+    lost.charge();  // too late to mean anything
+    const Decision closed = run.ledger->admit(run.ledger->account("alice"), caps(3), "gpt-4");
+    ASSERT_TRUE(closed.error);
+    EXPECT_EQ(closed.error->code, ErrorCode::kStorage);
+    FaultyVfs::instance().heal();
+    ASSERT_TRUE(eventually([&] { return run.ledger->healthy(); }));
+    EXPECT_EQ(run.pass(caps(3)), true);
+    EXPECT_EQ(run.pass(caps(3)), true);
+    EXPECT_FALSE(run.pass(caps(3)).has_value());
+    run.writer->stop();
+    Process again(path);
+    EXPECT_EQ(again.used(), 3U);
+}
+
+TEST_F(LedgerTest, WhateverTheDiskDoesTheFileEndsWithWhatWasAnswered) {
+    weir::testing::Dice dice(weir::testing::test_seed());
+    FaultyVfs& vfs = FaultyVfs::instance();
+    std::uint64_t answered = 0;
+    std::uint64_t lost = 0;
+    {
+        Process run(path);
+        for (int round = 0; round < 8; ++round) {
+            std::vector<Reservation> held;
+            for (std::uint64_t i = 0; i < 20; ++i) {
+                if (i == 10) {
+                    vfs.write_code = dice.one_in(2) ? SQLITE_FULL : SQLITE_IOERR_WRITE;
+                    if (dice.one_in(2)) {
+                        vfs.fail_syncs = 1 + int(dice.below(3));
+                    } else {
+                        vfs.fail_writes = 1 + int(dice.below(3));
+                    }
+                }
+                Decision one = run.ledger->admit(run.ledger->account("alice"), caps(9999), "gpt-4");
+                if (one.error) break;
+                ASSERT_TRUE(one.admission);
+                held.push_back(std::move(one.admission->reservation));
+                // So that some are on disk before the fault, some in its batch, some behind it.
+                if (i == 5) EXPECT_TRUE(run.wait(held.back().sequence()));
+            }
+            for (Reservation& one : held) {
+                if (run.wait(one.sequence())) {
+                    ++answered;
+                    one.charge();
+                } else {
+                    ++lost;
+                }
+            }
+            EXPECT_EQ(run.used(caps(9999)), answered);
+            vfs.heal();
+            ASSERT_TRUE(eventually([&] { return run.ledger->healthy(); }));
+        }
+    }
+    std::cout << answered << " answered, " << lost << " lost to the disk\n";
+    EXPECT_GE(answered, 8U * 6U);
+    EXPECT_GT(lost, 0U);
+    Process again(path);
+    EXPECT_EQ(again.used(caps(9999)), answered);
+}
+
+TEST_F(LedgerTest, ASecondProcessCannotShareIt) {
+    Process run(path);
+    EXPECT_THROW(Process{path}, std::runtime_error);
+    EXPECT_EQ(run.pass(caps(3)), true);
+}
+
+TEST_F(LedgerTest, RefusesAFileOfANewerWeirAndADamagedOne) {
+    {
+        auto connection = sqlite::Connection::open(path, {});
+        ASSERT_TRUE(connection && connection->execute("PRAGMA user_version = 7"));
+    }
+    EXPECT_THROW(Process{path}, std::runtime_error);
+    std::ofstream(dir / "bad.db") << std::string(5000, '!');
+    EXPECT_THROW(Process{dir / "bad.db"}, std::runtime_error);
+}
+
+TEST_F(LedgerTest, RefusesARowThatBelongsToNobody) {
+    {
+        Process run(path);
+        ASSERT_EQ(run.pass(caps(3)), true);
+    }
+    {
+        auto connection = sqlite::Connection::open(path, {});
+        ASSERT_TRUE(connection && connection->execute("DELETE FROM accounts"));
+    }
+    EXPECT_THROW(Process{path}, std::runtime_error);
+}
+
+TEST_F(LedgerTest, TimeStartsAtTheLastInTheLedgerWhenTheWallClockIsBehind) {
+    const LedgerTime noon = TestClock().now();
+    {
+        Process run(path, noon);
+        for (int i = 0; i < 3; ++i) ASSERT_EQ(run.pass(caps(3)), true);
+    }
+    Process again(path, noon - hours(24));
+    EXPECT_GE(again.ledger->now(), noon);
+    const Decision refused = again.ledger->admit(again.ledger->account("alice"), caps(3), "gpt-4");
+    ASSERT_TRUE(refused.refusal);
+    EXPECT_LE(refused.refusal->retry_after, hours(4));
+    again.clock.advance(refused.refusal->retry_after);
+    EXPECT_EQ(again.pass(caps(3)), true);
+}
+
+TEST_F(LedgerTest, OldRowsAreRemovedFromTheFileInSteps) {
+    {
+        Process run(path);
+        // More than one step.
+        for (int i = 0; i < 2500; ++i) {
+            Decision one = run.ledger->admit(run.ledger->account("alice"), {}, "gpt-4");
+            ASSERT_TRUE(one.admission);
+            one.admission->reservation.charge();
+        }
+    }
+    {
+        Process run(path);
+        run.clock.advance(hours(32 * 24));
+        ASSERT_EQ(run.pass({}), true);
+    }
+    auto connection = sqlite::Connection::open(path, {});
+    auto count = connection->prepare("SELECT count(*), max(seq) FROM messages");
+    ASSERT_TRUE(count->step().value());
+    EXPECT_EQ(count->integer(0), 1);
+    EXPECT_EQ(count->integer(1), 2501);
+}
+
+// A crash leaves the file and its WAL as they are; power loss cuts the WAL anywhere and may turn
+// bits over in what was not synced.
+TEST_F(LedgerTest, ATornOrCutWalOpensCleanAndTheCountOnlyLags) {
+    constexpr std::uint64_t kMessages = 12;
+    const std::string crashed = dir / "crashed.db";
+    {
+        Process run(path);
+        for (std::uint64_t i = 0; i < kMessages; ++i) ASSERT_EQ(run.pass(caps(99)), true);
+        std::filesystem::copy_file(path, crashed);
+        std::filesystem::copy_file(path + "-wal", crashed + "-wal");
+    }
+    std::ifstream in(crashed + "-wal", std::ios::binary);
+    const std::string wal{std::istreambuf_iterator<char>(in), {}};
+    ASSERT_GT(wal.size(), kMessages * 4096);
+    weir::testing::Dice dice(weir::testing::test_seed());
+    const std::string victim = dir / "victim.db";
+    std::uint64_t shorter = 0;
+    const auto open_with = [&](const std::string& log) {
+        std::filesystem::remove(victim + "-shm");
+        std::filesystem::copy_file(
+            crashed, victim, std::filesystem::copy_options::overwrite_existing
+        );
+        std::ofstream(victim + "-wal", std::ios::binary)
+            .write(log.data(), std::streamsize(log.size()));
+        auto connection = sqlite::Connection::open(victim, {.check = true});
+        EXPECT_TRUE(connection) << connection.error().detail;
+        if (!connection) return std::uint64_t{0};
+        if (!sqlite::migrate(*connection, {kSchema}, victim)) ADD_FAILURE();
+        auto rows = connection->prepare("SELECT count(*) FROM messages");
+        EXPECT_TRUE(rows && rows->step().value_or(false));
+        return std::uint64_t(rows->integer(0));
+    };
+    EXPECT_EQ(open_with(wal), kMessages);
+    constexpr std::size_t kFrame = 4096 + 24;
+    std::uint64_t before = 0;
+    for (std::size_t size = 32; size <= wal.size(); size += kFrame) {
+        const std::uint64_t count = open_with(wal.substr(0, size));
+        EXPECT_LE(count, kMessages);
+        EXPECT_GE(count, before) << "a longer log knows less";
+        before = count;
+        shorter += count < kMessages ? 1 : 0;
+    }
+    for (int i = 0; i < 200; ++i) {
+        EXPECT_LE(open_with(wal.substr(0, dice.below(wal.size()))), kMessages);
+    }
+    for (int i = 0; i < 100; ++i) {
+        std::string torn = wal;
+        const std::size_t at = dice.below(torn.size());
+        torn[at] = char(torn[at] ^ char(1U << dice.below(8)));
+        EXPECT_LE(open_with(torn), kMessages);
+    }
+    EXPECT_GT(shorter, 10U);
+}
+
+}  // namespace
+}  // namespace weir::quota
