@@ -1,0 +1,36 @@
+// What makes two requests equal, as 32 bytes and as the text that is compared on a hit. Pure.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "weir/base/crypto.hpp"
+
+namespace weir::cache {
+
+// All that can change an answer. The route is the rule (names, urls, serve_as), not who answered.
+struct CacheKeyParts {
+    std::string_view scope;     // "key:<account>", "team:<name>" or "all"
+    std::string_view endpoint;  // "/v1/chat/completions"
+    std::string_view query;
+    std::span<const std::string> fields;  // shaping_fields(), sorted
+    std::string_view route;
+    std::string_view shape;  // "json" or "stream" where the two do not cross; empty where they do
+    std::string_view canonical;  // the body's canonical form
+};
+
+struct CacheKey {
+    Digest hash{};
+    std::string text;  // the parts, each with its length before it: injective. Compared on a hit.
+    friend bool operator==(const CacheKey&, const CacheKey&) = default;
+};
+
+[[nodiscard]] CacheKey make_cache_key(const CacheKeyParts& parts);
+
+struct DigestHash {
+    std::size_t operator()(const Digest& digest) const noexcept;
+};
+
+}  // namespace weir::cache
