@@ -1,0 +1,105 @@
+// Calls to upstreams for one worker: resolving, connecting (TLS verified against the system's store
+// and the configured CA, with SNI), a LIFO pool of idle connections per upstream, one call at a
+// time on a connection. Home worker only.
+//
+// A pooled connection that turns out dead before a byte of the answer came is replaced once by a
+// fresh one, unseen by the caller. A connection is pooled again only if its answer was read to the
+// end, it said keep-alive, nothing was left over and the call was not cancelled. Redirects are not
+// followed; proxies of the environment are not asked.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <boost/asio/ip/address.hpp>
+
+#include "weir/base/awaitable.hpp"
+#include "weir/base/deadline.hpp"
+#include "weir/base/error.hpp"
+#include "weir/config/config.hpp"
+#include "weir/http/message.hpp"
+
+namespace weir::upstream {
+
+// What to send. REQUIRES: the bytes live until the call ends.
+struct CallRequest {
+    std::string method;
+    std::string target;   // path and query on the upstream: base path included
+    http::Fields fields;  // without Host, Content-Length, Connection and credentials: put in here
+    std::string_view body;
+};
+
+struct CallTimes {
+    std::chrono::microseconds connect{0};     // 0: a pooled connection
+    std::chrono::microseconds first_byte{0};  // from start to the answer's head
+};
+
+// One call. cancel() may be called at any time on the home worker, also while start() or read()
+// wait; they then end with kCancelled. Destroying it closes the connection unless the answer was
+// read to its end; REQUIRES then: nobody awaits start() or read() (cancel() ends them).
+class Call {
+public:
+    virtual ~Call() = default;
+    // Sends the request and reads the answer's head. Errors: kUpstreamConnect, kUpstreamClosed,
+    // kUpstreamProtocol, kUpstreamTimeout, kCancelled; `stage()` says where.
+    [[nodiscard]] virtual Awaitable<Result<>> start(CallRequest request) = 0;
+    [[nodiscard]] virtual const http::ResponseHead& head() const noexcept = 0;
+    // Body bytes as they come, framing taken off, appended to `out` (cleared first). False: the
+    // clean end of the answer. kUpstreamClosed: it broke off.
+    [[nodiscard]] virtual Awaitable<Result<bool>> read(std::string& out) = 0;
+    virtual void cancel() noexcept = 0;
+    // The request was written whole: from here on a client that leaves is charged.
+    [[nodiscard]] virtual bool request_written() const noexcept = 0;
+    enum class Stage : std::uint8_t { kResolve, kConnect, kTls, kWrite, kFirstByte, kBody };
+    [[nodiscard]] virtual Stage stage() const noexcept = 0;
+    [[nodiscard]] virtual CallTimes times() const noexcept = 0;
+};
+
+struct ClientOptions {
+    std::size_t idle_per_identity = 256;  // connections kept, past it they are closed
+    std::chrono::milliseconds idle_time{60'000};
+    std::chrono::milliseconds resolve_ttl{30'000};
+    // A pooled connection that lived longer than this after the whole request was written was not
+    // a stale one: the upstream may have worked on the request, so it is not sent again.
+    std::chrono::milliseconds stale_within{2'000};
+    // A host's addresses. Blocks; called on threads of its own, at most 4 at once. Empty: the
+    // system's resolver.
+    std::function<Result<std::vector<asio::ip::address>>(const std::string& host)> lookup = {};
+};
+
+// Destroy it before its io_context, on the worker or when the worker has stopped. Calls may outlive
+// it; their connections are then closed when they end.
+class Client {
+public:
+    explicit Client(asio::io_context& worker, ClientOptions options = {});
+    ~Client();
+    Client(const Client&) = delete;
+    Client& operator=(const Client&) = delete;
+
+    // `upstream` is kept until the call ends. Connections are shared between upstreams only if
+    // host, port, TLS settings and key are equal.
+    [[nodiscard]] std::unique_ptr<Call> call(std::shared_ptr<const config::Upstream> upstream);
+    // Closes idle connections, and those in use when their call ends (shutdown, reload). TLS
+    // stores are read from disk again at the next connect.
+    void close_idle();
+    struct Stats {
+        std::size_t idle = 0;
+        std::size_t active = 0;
+        std::uint64_t connects = 0;
+        std::uint64_t reused = 0;
+        std::uint64_t replaced = 0;
+    };
+    [[nodiscard]] Stats stats() const noexcept;
+
+private:
+    struct Impl;
+    std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace weir::upstream

@@ -1,0 +1,23 @@
+// Which upstream serves a model. Built once per snapshot, immutable. Pure.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "weir/config/config.hpp"
+
+namespace weir::upstream {
+
+struct Route {
+    std::vector<const config::Upstream*> upstreams;  // in order of trial; owned by the config
+    std::string rule;  // what belongs to the cache key: names, urls and serve_as, not who answered
+};
+
+// The upstreams whose `models` match `served`, by priority. Empty: nobody serves it.
+[[nodiscard]] Route find_route(
+    const config::Config& config, std::string_view served, std::string_view serve_as
+);
+
+}  // namespace weir::upstream

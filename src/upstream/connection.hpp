@@ -1,0 +1,131 @@
+// One connection to an upstream: socket, TLS if it has to be, read buffer, parser, watchdog. Knows
+// bytes and deadlines; what they mean is its owner's (a call, or the pool) business.
+//
+// Home worker only. Shared, since an operation of the kernel may still be coming back when the
+// owner has closed it. close() may be called at any time and ends every operation soon; after it
+// no borrowed byte is touched any more.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "weir/base/awaitable.hpp"
+#include "weir/base/error.hpp"
+#include "weir/base/watchdog.hpp"
+#include "weir/http/parser.hpp"
+
+#include "tls.hpp"
+
+namespace weir::upstream {
+
+class Connection : public std::enable_shared_from_this<Connection> {
+public:
+    // Who is told what happens. Called on the home worker.
+    class Owner {
+    public:
+        virtual void deadline_passed(Connection& connection) = 0;
+        virtual void some_written() = 0;  // progress, not the end
+        virtual void all_written() = 0;
+        virtual void write_failed() = 0;
+
+    protected:
+        ~Owner() = default;
+    };
+
+    struct Read {
+        enum class Kind : std::uint8_t {
+            kBytes,   // there is more in unread()
+            kEnd,     // the peer closed, and said so if it speaks TLS
+            kBroken,  // reset, cut, closed by us, or unread() is full
+        };
+        Kind kind = Kind::kBroken;
+        std::string detail;
+    };
+
+    [[nodiscard]] static std::shared_ptr<Connection> create(Executor home);
+    explicit Connection(Executor home);
+    ~Connection();
+    Connection(const Connection&) = delete;
+    Connection& operator=(const Connection&) = delete;
+
+    // Null: nobody. The owner must take itself out before it goes.
+    void set_owner(Owner* owner) noexcept { owner_ = owner; }
+    // When it passes, the owner is told, once.
+    void set_deadline(Deadline deadline) { watchdog_.set(deadline); }
+
+    [[nodiscard]] Awaitable<SysError> connect(asio::ip::tcp::endpoint endpoint);
+    // REQUIRES: connected. Nothing is sent in clear from here on.
+    [[nodiscard]] Awaitable<Result<>> start_tls(
+        std::shared_ptr<TlsContext> context, std::string host
+    );
+
+    // Sends both with as few writes as the socket allows; what it does not take at once goes on in
+    // the background, while the answer is read. `body` is borrowed until all_written(),
+    // write_failed(), stop_sending() or close().
+    void send(std::string head, std::string_view body);
+    // The rest will not be sent. The connection is of no use for another request.
+    void stop_sending() noexcept { sending_ = false; }
+    [[nodiscard]] bool sent_all() const noexcept { return sent_all_; }
+
+    // Waits for bytes and adds them to unread().
+    [[nodiscard]] Awaitable<Read> read_more();
+    [[nodiscard]] std::string_view unread() const noexcept {
+        return {buffer_.get() + begin_, end_ - begin_};
+    }
+    void consume(std::size_t bytes) noexcept { begin_ += bytes; }
+
+    [[nodiscard]] http::ResponseParser& parser() noexcept { return parser_; }
+    // Open, and the peer has neither closed it nor sent what nobody asked for.
+    [[nodiscard]] bool is_quiet();
+    // Gives back what an idle connection does not need.
+    void shrink() noexcept;
+    [[nodiscard]] bool is_open() const noexcept { return open_; }
+    void close() noexcept;
+    // As close(), but TLS says goodbye first, if the socket takes it at once.
+    void close_politely() noexcept;
+
+private:
+    static constexpr std::size_t kSmallRead = 4 << 10;  // performance.md 8.9
+    static constexpr std::size_t kLargeRead = 64 << 10;
+    static constexpr std::size_t kMostUnread = 128 << 10;  // over the parser's head limit
+    static constexpr std::size_t kWriteBurst = 1 << 20;    // then other connections get a turn
+
+    struct Write {
+        std::size_t bytes = 0;
+        bool blocked = false;
+        bool until_readable = false;  // TLS may have to read before it can write
+    };
+    [[nodiscard]] Result<Write> write_once();
+    // Writes until the socket is full or the burst is over. True: there is more to do.
+    [[nodiscard]] bool pump();
+    [[nodiscard]] static Awaitable<> write_rest(std::shared_ptr<Connection> self);
+    // False: unread() has reached its bound.
+    [[nodiscard]] bool make_room();
+    void received(std::size_t bytes) noexcept;
+
+    Executor home_;
+    TcpSocket socket_;
+    std::unique_ptr<TlsSession> tls_;
+    http::ResponseParser parser_;
+    Owner* owner_ = nullptr;
+    bool open_ = true;
+
+    std::unique_ptr<char[]> buffer_;
+    std::size_t capacity_ = 0;
+    std::size_t begin_ = 0;
+    std::size_t end_ = 0;
+    std::size_t want_ = kSmallRead;  // capacity that the last read suggests
+    unsigned reads_in_a_row_ = 0;    // TLS reads without a wait
+
+    std::string head_;       // being sent; under TLS with the body's first bytes
+    std::string_view rest_;  // the body behind it
+    std::size_t written_ = 0;
+    bool sending_ = false;
+    bool sent_all_ = false;
+    bool until_readable_ = false;
+
+    Watchdog watchdog_;
+};
+
+}  // namespace weir::upstream

@@ -1,0 +1,361 @@
+// Connections between calls: what is used again, what is not, and what the caller sees of it.
+#include "call_fixture.hpp"
+
+namespace weir::test {
+namespace {
+
+constexpr std::string_view kOk = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
+// Answers each request; never closes.
+void answer_all(Peer& peer, int) {
+    while (peer.read_request()) peer.send(kOk);
+}
+
+class PoolTest : public CallTest {
+protected:
+    using CallTest::CallTest;
+    // Lets the worker see what has come meanwhile, for tests that need the kernel to have it.
+    void settle() {
+        worker.restart();
+        worker.run_for(20ms);
+    }
+};
+
+TEST_F(PoolTest, KeepsAConnectionForTheNextCall) {
+    ScriptServer server(&answer_all);
+    const auto upstream = at(server);
+    for (int i = 0; i < 5; ++i) {
+        const Outcome out = fetch(upstream, post("{}"));
+        ASSERT_TRUE(out.ok());
+        EXPECT_EQ(out.body, "ok");
+        EXPECT_EQ(out.times.connect.count() == 0, i > 0);
+    }
+    EXPECT_EQ(server.accepted(), 1);
+    EXPECT_EQ(client.stats().connects, 1U);
+    EXPECT_EQ(client.stats().reused, 4U);
+    EXPECT_EQ(client.stats().idle, 1U);
+    EXPECT_EQ(client.stats().active, 0U);
+}
+
+TEST_F(PoolTest, SharesOnlyBetweenEqualIdentities) {
+    ScriptServer server(&answer_all);
+    const auto upstream = at(server);
+    ASSERT_TRUE(fetch(upstream, post("{}")).ok());
+    const auto other_key = std::make_shared<config::Upstream>(*upstream);
+    other_key->key = "sk-other";
+    ASSERT_TRUE(fetch(other_key, post("{}")).ok());
+    EXPECT_EQ(server.accepted(), 2) << "another key is another identity";
+    const auto other_host = std::make_shared<config::Upstream>(*upstream);
+    other_host->host = "127.0.0.2";
+    (void)fetch(other_host, post("{}"));
+    EXPECT_EQ(client.stats().connects, 3U);
+    const auto same = std::make_shared<config::Upstream>(*upstream);
+    same->name = "another name";
+    same->base_path = "/v2";
+    ASSERT_TRUE(fetch(same, post("{}")).ok());
+    EXPECT_EQ(client.stats().connects, 3U);
+}
+
+TEST_F(PoolTest, HonoursConnectionClose) {
+    ScriptServer server([](Peer& peer, int) {
+        ASSERT_TRUE(peer.read_request());
+        peer.send("HTTP/1.1 200 OK\r\nConnection: close\r\ncontent-length: 2\r\n\r\nok");
+        peer.wait_for_close();
+    });
+    ASSERT_TRUE(fetch(at(server), post("{}")).ok());
+    EXPECT_EQ(client.stats().idle, 0U);
+}
+
+TEST_F(PoolTest, KeepsOnlyConnectionsOfHttp11) {
+    ScriptServer server([](Peer& peer, int) {
+        ASSERT_TRUE(peer.read_request());
+        peer.send("HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nok");
+        peer.wait_for_close();
+    });
+    ASSERT_TRUE(fetch(at(server), post("{}")).ok());
+    EXPECT_EQ(client.stats().idle, 0U);
+}
+
+TEST_F(PoolTest, AClosedIdleConnectionIsNotUsed) {
+    std::atomic<bool> closed = false;
+    ScriptServer server([&](Peer& peer, int) {
+        ASSERT_TRUE(peer.read_request());
+        peer.send(kOk);
+        peer.close();
+        closed = true;
+        closed.notify_one();
+        peer.wait_for_close();
+    });
+    const auto upstream = at(server);
+    for (int i = 0; i < 3; ++i) {
+        const Outcome out = fetch(upstream, post("{}"));
+        ASSERT_TRUE(out.ok()) << out.error->detail;
+        closed.wait(false);
+        closed = false;
+        settle();
+    }
+    EXPECT_EQ(server.accepted(), 3);
+    EXPECT_EQ(client.stats().replaced, 0U) << "the close was there to see";
+}
+
+// The close crosses with the second request: the client cannot have known.
+TEST_F(PoolTest, AConnectionThatDiesUnderTheRequestIsReplacedUnseen) {
+    for (const bool reset : {false, true}) {
+        const std::uint64_t before = client.stats().replaced;
+        ScriptServer server([&](Peer& peer, int number) {
+            ASSERT_TRUE(peer.read_request());
+            peer.send(kOk);
+            if (!peer.read_request()) return;
+            if (number == 0) {
+                if (reset) peer.reset();
+                return;
+            }
+            peer.send(kOk);
+            peer.wait_for_close();
+        });
+        const auto upstream = at(server);
+        ASSERT_TRUE(fetch(upstream, post("{}")).ok());
+        const Outcome out = fetch(upstream, post("second"));
+        ASSERT_TRUE(out.ok()) << out.error->detail;
+        EXPECT_EQ(out.body, "ok");
+        EXPECT_TRUE(out.written);
+        EXPECT_GT(out.times.connect.count(), 0);
+        EXPECT_EQ(server.accepted(), 2);
+        EXPECT_EQ(client.stats().replaced, before + 1);
+    }
+}
+
+TEST_F(PoolTest, AFreshConnectionThatDiesIsNotReplaced) {
+    ScriptServer server([](Peer& peer, int) { EXPECT_TRUE(peer.read_request()); });
+    const Outcome out = fetch(at(server), post("{}"));
+    EXPECT_EQ(out.code(), ErrorCode::kUpstreamClosed);
+    EXPECT_EQ(server.accepted(), 1);
+}
+
+TEST_F(PoolTest, ReplacesOnlyOnce) {
+    std::atomic<int> requests = 0;
+    ScriptServer server([&](Peer& peer, int number) {
+        if (!peer.read_request()) return;
+        ++requests;
+        if (number > 0) return;
+        peer.send(kOk);
+        if (peer.read_request()) ++requests;
+    });
+    const auto upstream = at(server);
+    ASSERT_TRUE(fetch(upstream, post("{}")).ok());
+    const Outcome out = fetch(upstream, post("{}"));
+    EXPECT_EQ(out.code(), ErrorCode::kUpstreamClosed);
+    EXPECT_EQ(requests, 3);
+    EXPECT_EQ(server.accepted(), 2);
+}
+
+TEST_F(PoolTest, NeverSendsAgainWhenAByteOfTheAnswerCame) {
+    for (const char* begun : {"H", "HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 200 OK\r\n"}) {
+        std::atomic<int> requests = 0;
+        ScriptServer server([&](Peer& peer, int) {
+            if (!peer.read_request()) return;
+            ++requests;
+            peer.send(kOk);
+            if (!peer.read_request()) return;
+            ++requests;
+            peer.send(begun);
+        });
+        const auto upstream = at(server);
+        ASSERT_TRUE(fetch(upstream, post("{}")).ok());
+        const Outcome out = fetch(upstream, post("{}"));
+        EXPECT_EQ(out.code(), ErrorCode::kUpstreamClosed) << begun;
+        EXPECT_EQ(requests, 2) << begun;
+        EXPECT_EQ(server.accepted(), 1) << begun;
+    }
+}
+
+class ProudPoolTest : public PoolTest {
+protected:
+    ProudPoolTest() : PoolTest({.stale_within = 0ms}) {}
+};
+
+// It had the whole request for longer than a stale connection takes to say so: the upstream may
+// have worked on it.
+TEST_F(ProudPoolTest, DoesNotSendAgainWhatTheUpstreamMayHaveWorkedOn) {
+    ScriptServer server([](Peer& peer, int) {
+        ASSERT_TRUE(peer.read_request());
+        peer.send(kOk);
+        EXPECT_TRUE(peer.read_request());
+    });
+    const auto upstream = at(server);
+    ASSERT_TRUE(fetch(upstream, post("{}")).ok());
+    const Outcome out = fetch(upstream, post("{}"));
+    EXPECT_EQ(out.code(), ErrorCode::kUpstreamClosed);
+    EXPECT_TRUE(out.written);
+    EXPECT_EQ(server.accepted(), 1);
+}
+
+// Stray bytes in the same packet as the answer, and later ones.
+TEST_F(PoolTest, StrayBytesNeverReachTheNextCall) {
+    for (const bool together : {true, false}) {
+        std::atomic<bool> sent = false;
+        ScriptServer server([&](Peer& peer, int number) {
+            ASSERT_TRUE(peer.read_request());
+            const std::string stray = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nSTRAY";
+            if (number > 0) {
+                peer.send(kOk);
+            } else if (together) {
+                peer.send(std::string(kOk) + stray);
+            } else {
+                peer.send(kOk);
+                peer.send(stray);
+            }
+            sent = true;
+            sent.notify_one();
+            peer.wait_for_close();
+        });
+        const auto upstream = at(server);
+        ASSERT_TRUE(fetch(upstream, post("{}")).ok());
+        sent.wait(false);
+        settle();
+        const Outcome out = fetch(upstream, post("{}"));
+        ASSERT_TRUE(out.ok());
+        EXPECT_EQ(out.body, "ok");
+        EXPECT_EQ(server.accepted(), 2);
+    }
+}
+
+TEST_F(PoolTest, AnAnswerThatWasNotReadToItsEndClosesTheConnection) {
+    std::atomic<bool> closed = false;
+    ScriptServer server([&](Peer& peer, int) {
+        ASSERT_TRUE(peer.read_request());
+        peer.send("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nsome");
+        peer.wait_for_close();
+        closed = true;
+    });
+    {
+        Outcome out;
+        const std::unique_ptr<upstream::Call> call = client.call(at(server));
+        bool headed = false;
+        on_head = [&] { headed = true; };
+        begin(*call, post("{}"), out);
+        run_until([&] { return headed; });
+        call->cancel();
+        run_until([&] { return out.done; });
+        EXPECT_EQ(out.code(), ErrorCode::kCancelled);
+    }
+    run_until([&] { return closed.load(); });
+    EXPECT_EQ(client.stats().idle, 0U);
+    EXPECT_EQ(client.stats().active, 0U);
+}
+
+Awaitable<> start_only(upstream::Call& call, upstream::CallRequest request, bool& done) {
+    const Result<> started = co_await call.start(std::move(request));
+    EXPECT_TRUE(started);
+    done = true;
+}
+
+TEST_F(PoolTest, DestroyingACallInTheMiddleClosesTheConnection) {
+    std::atomic<bool> closed = false;
+    ScriptServer server([&](Peer& peer, int) {
+        ASSERT_TRUE(peer.read_request());
+        peer.send("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nsome");
+        peer.wait_for_close();
+        closed = true;
+    });
+    std::unique_ptr<upstream::Call> call = client.call(at(server));
+    bool done = false;
+    asio::co_spawn(worker.get_executor(), start_only(*call, post("{}"), done), &rethrow);
+    run_until([&] { return done; });
+    EXPECT_EQ(client.stats().active, 1U);
+    call.reset();
+    run_until([&] { return closed.load(); });
+    EXPECT_EQ(client.stats().active, 0U);
+    EXPECT_EQ(client.stats().idle, 0U);
+}
+
+TEST_F(PoolTest, CancellingAfterTheEndChangesNothing) {
+    ScriptServer server(&answer_all);
+    const auto upstream = at(server);
+    {
+        Outcome out;
+        const std::unique_ptr<upstream::Call> call = client.call(upstream);
+        begin(*call, post("{}"), out);
+        run_until([&] { return out.done; });
+        call->cancel();
+        EXPECT_TRUE(out.ok());
+    }
+    EXPECT_EQ(client.stats().idle, 1U);
+    ASSERT_TRUE(fetch(upstream, post("{}")).ok());
+    EXPECT_EQ(server.accepted(), 1);
+}
+
+TEST_F(PoolTest, CloseIdleClosesThemAndThoseInUseLater) {
+    std::atomic<int> closed = 0;
+    ScriptServer server([&](Peer& peer, int number) {
+        answer_all(peer, number);
+        ++closed;
+    });
+    const auto upstream = at(server);
+    ASSERT_TRUE(fetch(upstream, post("{}")).ok());
+    client.close_idle();
+    EXPECT_EQ(client.stats().idle, 0U);
+    run_until([&] { return closed == 1; });
+    on_head = [&] { client.close_idle(); };
+    ASSERT_TRUE(fetch(upstream, post("{}")).ok());
+    run_until([&] { return closed == 2; });
+    on_head = nullptr;
+    ASSERT_TRUE(fetch(upstream, post("{}")).ok());
+    EXPECT_EQ(client.stats().idle, 1U);
+}
+
+class SmallPoolTest : public PoolTest {
+protected:
+    SmallPoolTest() : PoolTest({.idle_per_identity = 2, .idle_time = 30ms}) {}
+};
+
+TEST_F(SmallPoolTest, KeepsAtMostSoManyAndForgetsThemAfterAWhile) {
+    std::atomic<int> closed = 0;
+    std::atomic<int> waiting = 0;
+    ScriptServer server([&](Peer& peer, int) {
+        ASSERT_TRUE(peer.read_request());
+        // All of them are in flight together before the first is answered.
+        ++waiting;
+        waiting.notify_all();
+        for (int seen = waiting; seen < 5; seen = waiting) waiting.wait(seen);
+        peer.send(kOk);
+        peer.wait_for_close();
+        ++closed;
+    });
+    const auto upstream = at(server);
+    std::vector<Outcome> outcomes(5);
+    std::vector<std::unique_ptr<upstream::Call>> calls;
+    for (Outcome& out : outcomes) {
+        calls.push_back(client.call(upstream));
+        begin(*calls.back(), post("{}"), out);
+    }
+    run_until([&] { return std::ranges::all_of(outcomes, &Outcome::done); });
+    for (const Outcome& out : outcomes) EXPECT_TRUE(out.ok());
+    EXPECT_LE(client.stats().idle, 2U);
+    run_until([&] { return closed == 5; });
+    EXPECT_EQ(client.stats().idle, 0U);
+}
+
+TEST(ClientEnd, ACallMayOutliveItsClient) {
+    asio::io_context worker{1};
+    ScriptServer server(&answer_all);
+    auto upstream = std::make_shared<config::Upstream>(
+        *upstream::upstream_from_url("http://127.0.0.1:" + std::to_string(server.port()), "test")
+    );
+    std::unique_ptr<upstream::Call> call;
+    {
+        upstream::Client client(worker);
+        call = client.call(upstream);
+    }
+    Outcome out;
+    asio::co_spawn(
+        worker.get_executor(),
+        run_call(*call, {"POST", "/", {}, "{}"}, out, nullptr, nullptr),
+        &rethrow
+    );
+    worker.run();
+    EXPECT_TRUE(out.ok());
+}
+
+}  // namespace
+}  // namespace weir::test

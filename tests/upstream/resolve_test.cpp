@@ -1,0 +1,232 @@
+// Names: shared lookups, their cache, several addresses, and giving up while a lookup hangs.
+#include <latch>
+
+#include "call_fixture.hpp"
+
+namespace weir::test {
+namespace {
+
+using upstream::Call;
+using Addresses = std::vector<asio::ip::address>;
+
+void answer_all(Peer& peer, int) {
+    while (peer.read_request()) {
+        peer.send("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok");
+        peer.close();
+    }
+}
+
+// What the lookups of a test give; asked on other threads.
+struct Names {
+    std::atomic<int> asked = 0;
+    std::atomic<bool> hold = false;  // lookups wait until it is false
+    std::atomic<bool> broken = false;
+    Addresses addresses = {asio::ip::make_address("127.0.0.1")};
+};
+
+std::shared_ptr<Names>& names() {
+    static std::shared_ptr<Names> current;
+    return current;
+}
+
+class ResolveTest : public CallTest {
+protected:
+    explicit ResolveTest(std::chrono::milliseconds ttl = 30s)
+        : CallTest({.resolve_ttl = ttl, .lookup = lookup_of(names() = std::make_shared<Names>())}) {
+    }
+    ~ResolveTest() override { release(); }
+
+    static std::function<Result<Addresses>(const std::string&)> lookup_of(
+        std::shared_ptr<Names> with
+    ) {
+        return [with](const std::string&) -> Result<Addresses> {
+            ++with->asked;
+            with->hold.wait(true);
+            if (with->broken) return fail(ErrorCode::kUpstreamConnect, "no such name");
+            return with->addresses;
+        };
+    }
+    void release() {
+        script->hold = false;
+        script->hold.notify_all();
+    }
+    [[nodiscard]] static std::shared_ptr<config::Upstream> named(
+        const std::string& host, const ScriptServer& server
+    ) {
+        return at("http://" + host + ":" + std::to_string(server.port()));
+    }
+
+    std::shared_ptr<Names> script = names();
+};
+
+TEST_F(CallTest, TheSystemKnowsLocalhost) {
+    ScriptServer server(&answer_all);
+    const Outcome out = fetch(at("http://localhost:" + std::to_string(server.port())), post("{}"));
+    ASSERT_TRUE(out.ok()) << out.error->detail;
+    EXPECT_EQ(out.body, "ok");
+}
+
+TEST_F(ResolveTest, TriesEveryAddress) {
+    script->addresses = {
+        asio::ip::make_address("::1"),
+        asio::ip::make_address("127.0.0.1"),
+        asio::ip::make_address("127.0.0.1")
+    };
+    ScriptServer server(&answer_all);  // IPv4 only
+    const auto upstream = named("both.test", server);
+    ASSERT_TRUE(fetch(upstream, post("{}")).ok());
+    EXPECT_EQ(client.stats().connects, 2U);
+    ASSERT_TRUE(fetch(upstream, post("{}")).ok());
+    EXPECT_EQ(client.stats().connects, 3U) << "the address that worked is tried first";
+}
+
+TEST_F(ResolveTest, AllAddressesRefusedIsAConnectError) {
+    script->addresses = {asio::ip::make_address("::1"), asio::ip::make_address("127.0.0.1")};
+    std::shared_ptr<config::Upstream> upstream;
+    {
+        const ScriptServer server(&answer_all);
+        upstream = named("both.test", server);
+    }
+    const Outcome out = fetch(upstream, post("{}"));
+    EXPECT_EQ(out.code(), ErrorCode::kUpstreamConnect);
+    EXPECT_EQ(out.stage, Call::Stage::kConnect);
+    EXPECT_EQ(client.stats().connects, 2U);
+}
+
+TEST_F(ResolveTest, AsksOnceForCallsAtTheSameTimeAndRemembers) {
+    script->hold = true;
+    ScriptServer server(&answer_all);
+    const auto upstream = named("slow.test", server);
+    std::vector<Outcome> outcomes(8);
+    std::vector<std::unique_ptr<Call>> calls;
+    for (Outcome& out : outcomes) {
+        calls.push_back(client.call(upstream));
+        begin(*calls.back(), post("{}"), out);
+    }
+    run_until([&] { return script->asked == 1 && client.stats().active == 8; });
+    release();
+    run_until([&] { return std::ranges::all_of(outcomes, &Outcome::done); });
+    for (const Outcome& out : outcomes) EXPECT_TRUE(out.ok());
+    EXPECT_EQ(script->asked, 1);
+    ASSERT_TRUE(fetch(upstream, post("{}")).ok());
+    EXPECT_EQ(script->asked, 1);
+}
+
+class ForgetfulTest : public ResolveTest {
+protected:
+    ForgetfulTest() : ResolveTest(0ms) {}
+};
+
+TEST_F(ForgetfulTest, AsksAgainWhenTheAnswerIsOldAndLivesThroughAnOutage) {
+    ScriptServer server(&answer_all);
+    const auto upstream = named("moving.test", server);
+    ASSERT_TRUE(fetch(upstream, post("{}")).ok());
+    ASSERT_TRUE(fetch(upstream, post("{}")).ok());
+    EXPECT_EQ(script->asked, 2);
+    script->broken = true;
+    const Outcome out = fetch(upstream, post("{}"));
+    EXPECT_TRUE(out.ok()) << "the last known address is better than none";
+    EXPECT_EQ(script->asked, 3);
+}
+
+TEST_F(ResolveTest, AnUnknownNameIsAConnectErrorAndNotAskedForInABurst) {
+    script->broken = true;
+    ScriptServer server(&answer_all);
+    const auto upstream = named("missing.test", server);
+    for (int i = 0; i < 3; ++i) {
+        const Outcome out = fetch(upstream, post("{}"));
+        EXPECT_EQ(out.code(), ErrorCode::kUpstreamConnect);
+        EXPECT_EQ(out.stage, Call::Stage::kResolve);
+    }
+    EXPECT_LE(script->asked, 3);
+    EXPECT_EQ(client.stats().connects, 0U);
+}
+
+TEST_F(ResolveTest, CancelEndsTheCallWhileTheLookupHangs) {
+    script->hold = true;
+    ScriptServer server(&answer_all);
+    const auto upstream = named("hanging.test", server);
+    Outcome out;
+    const std::unique_ptr<Call> call = client.call(upstream);
+    begin(*call, post("{}"), out);
+    run_until([&] { return script->asked == 1; });
+    const auto began = std::chrono::steady_clock::now();
+    call->cancel();
+    run_until([&] { return out.done; });
+    EXPECT_LT(std::chrono::steady_clock::now() - began, 100ms);
+    EXPECT_EQ(out.code(), ErrorCode::kCancelled);
+    EXPECT_EQ(out.stage, Call::Stage::kResolve);
+    // The lookup goes on, and serves the next call.
+    release();
+    ASSERT_TRUE(fetch(upstream, post("{}")).ok());
+    EXPECT_EQ(script->asked, 1);
+}
+
+TEST_F(ResolveTest, ALookupThatHangsIsAConnectTimeout) {
+    script->hold = true;
+    ScriptServer server(&answer_all);
+    const auto upstream = named("hanging.test", server);
+    upstream->timeouts.connect = 50ms;
+    const Outcome out = fetch(upstream, post("{}"));
+    EXPECT_EQ(out.code(), ErrorCode::kUpstreamTimeout);
+    EXPECT_EQ(out.stage, Call::Stage::kResolve);
+}
+
+TEST_F(ResolveTest, ManyNamesWaitForTheirTurn) {
+    script->hold = true;
+    ScriptServer server(&answer_all);
+    std::vector<Outcome> outcomes(12);
+    std::vector<std::unique_ptr<Call>> calls;
+    for (std::size_t i = 0; i < outcomes.size(); ++i) {
+        calls.push_back(client.call(named("n" + std::to_string(i) + ".test", server)));
+        begin(*calls.back(), post("{}"), outcomes[i]);
+    }
+    run_until([&] { return script->asked == 4 && client.stats().active == 12; });
+    EXPECT_EQ(script->asked, 4);
+    release();
+    run_until([&] { return std::ranges::all_of(outcomes, &Outcome::done); });
+    for (const Outcome& out : outcomes) EXPECT_TRUE(out.ok());
+    EXPECT_EQ(script->asked, 12);
+}
+
+// A lookup that comes back after the client, and even the worker, is gone touches nothing.
+TEST(ResolverEnd, ALateLookupFindsNobody) {
+    auto with = std::make_shared<Names>();
+    with->hold = true;
+    std::atomic<bool> back = false;
+    auto upstream =
+        std::make_shared<config::Upstream>(*upstream::upstream_from_url("http://late.test", "test")
+        );
+    Outcome out;
+    {
+        asio::io_context worker{1};
+        std::unique_ptr<Call> call;
+        {
+            upstream::ClientOptions options;
+            options.lookup = [with, &back](const std::string&) -> Result<Addresses> {
+                ++with->asked;
+                with->hold.wait(true);
+                back = true;
+                back.notify_all();
+                return with->addresses;
+            };
+            upstream::Client client(worker, std::move(options));
+            call = client.call(upstream);
+            asio::co_spawn(
+                worker.get_executor(),
+                run_call(*call, {"POST", "/", {}, "{}"}, out, nullptr, nullptr),
+                &rethrow
+            );
+            while (with->asked == 0) worker.poll();
+        }
+        worker.run();
+        EXPECT_EQ(out.code(), ErrorCode::kUpstreamConnect) << "woken by the client's end";
+    }
+    with->hold = false;
+    with->hold.notify_all();
+    back.wait(false);
+    EXPECT_TRUE(out.done);
+}
+
+}  // namespace
+}  // namespace weir::test
