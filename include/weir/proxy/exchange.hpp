@@ -1,0 +1,73 @@
+// All that is known about one request; one coroutine frame, one worker. Each stage of the line
+// fills in its part; the log line at the end tells it.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "weir/base/buffer.hpp"
+#include "weir/base/deadline.hpp"
+#include "weir/cache/cache_key.hpp"
+#include "weir/http/api.hpp"
+#include "weir/http/hygiene.hpp"
+#include "weir/http/json_request.hpp"
+#include "weir/proxy/snapshot.hpp"
+#include "weir/upstream/route.hpp"
+
+namespace weir::proxy {
+
+enum class CacheUse : std::uint8_t {
+    kNone,  // the endpoint is never cached, or the request did not get that far
+    kHit,
+    kMiss,
+    kBypass,  // could be cached, but this request is not
+};
+
+// What an upstream call took, told by the flight's producer to its starter's log line.
+struct CallReport {
+    std::string upstream;
+    std::chrono::microseconds connect{0};
+    std::chrono::microseconds first_byte{0};
+};
+
+struct Exchange {
+    // 0 begin
+    std::string id;  // x-request-id
+    Deadline::Clock::time_point begun;
+    SnapshotPtr snapshot;
+    std::string path;
+    // 2 authenticate
+    const Member* member = nullptr;  // owned by *snapshot
+    // 3 endpoint
+    const http::Endpoint* endpoint = nullptr;
+    // 4 body
+    std::shared_ptr<const Buffer> body;
+    // 5 classify
+    http::JsonRequest json;
+    std::string asked_model;
+    std::string served_model;
+    std::string serve_as;  // empty: the model's own name is sent
+    upstream::Route route;
+    bool storable = false;   // its answer may be kept
+    bool shareable = false;  // it may be answered from the cache, or by somebody else's flight
+    std::shared_ptr<const cache::CacheKey> key;
+    // 6 join, 7 admit
+    CacheUse cache = CacheUse::kNone;
+    bool joined = false;
+    std::int64_t age_s = 0;
+    std::vector<quota::CapState> caps;  // for the rate headers
+    bool caps_known = false;
+    // 8 fly
+    std::shared_ptr<CallReport> call;
+    // 9 relay
+    int status = 0;
+    std::string error_code;
+    std::chrono::microseconds first_byte{0};
+    bool client_gone = false;
+    bool broken = false;  // ended by an error after its first byte
+};
+
+}  // namespace weir::proxy

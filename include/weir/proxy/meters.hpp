@@ -1,0 +1,34 @@
+// Every number that /metrics shows about requests, registered once. Labels come from fixed sets and
+// from the config, never from clients. Thread-safe.
+#pragma once
+
+#include <cstdint>
+
+#include "weir/metrics/metrics.hpp"
+
+namespace weir::proxy {
+
+struct Meters {
+    explicit Meters(metrics::Registry& all);
+
+    metrics::Registry& registry;
+    metrics::Counter& requests_2xx;
+    metrics::Counter& requests_4xx;
+    metrics::Counter& requests_5xx;
+    metrics::Counter& clients_gone;  // left before their answer ended (499 in the log)
+    metrics::Counter& cache_hits;
+    metrics::Counter& cache_misses;
+    metrics::Counter& cache_bypasses;
+    metrics::Counter& flights_joined;
+    metrics::Counter& messages_admitted;
+    metrics::Counter& messages_refused;
+    metrics::Counter& messages_refunded;
+    metrics::Counter& upstream_calls;
+    metrics::Counter& upstream_failures;
+    metrics::Counter& streams_broken;  // ended with an error event or an aborted body
+    metrics::Histogram& duration;      // whole requests
+    metrics::Histogram& first_byte;    // until our answer's head
+    metrics::Histogram& upstream_first_byte;
+};
+
+}  // namespace weir::proxy

@@ -1,0 +1,85 @@
+// The line that every request to /v1 takes, one per worker: authenticate, endpoint, body, classify,
+// join, admit, fly, relay, settle. There is no way back, but for a subscriber whose flight's
+// starter was refused: it asks the caps for itself.
+#pragma once
+
+#include <expected>
+#include <memory>
+#include <optional>
+
+#include "weir/base/awaitable.hpp"
+#include "weir/cache/flight.hpp"
+#include "weir/http/error_body.hpp"
+#include "weir/proxy/client_stream.hpp"
+#include "weir/proxy/exchange.hpp"
+#include "weir/proxy/worker.hpp"
+
+namespace weir::proxy {
+
+class Proxy {
+public:
+    // REQUIRES: `worker` outlives the proxy and every serve().
+    explicit Proxy(Worker& worker) noexcept : worker_(worker) {}
+
+    // Answers one request whose path begins with /v1.
+    [[nodiscard]] Awaitable<> serve(ClientStream& client);
+
+private:
+    using Problem = std::optional<http::ApiError>;
+
+    [[nodiscard]] Awaitable<Problem> run(Exchange& x, ClientStream& client);
+    [[nodiscard]] Awaitable<Problem> fly(
+        Exchange& x,
+        ClientStream& client,
+        std::shared_ptr<Signal> signal,
+        cache::Subscription subscription,
+        bool asking
+    );
+    [[nodiscard]] Awaitable<Problem> fly_alone(
+        Exchange& x, ClientStream& client, std::shared_ptr<Signal> signal
+    );
+    [[nodiscard]] Awaitable<Problem> fly_unshared(
+        Exchange& x, ClientStream& client, std::shared_ptr<Signal> signal
+    );
+    [[nodiscard]] cache::Flight::Options flight_options(const Exchange& x) const;
+    [[nodiscard]] Problem admit(
+        Exchange& x, const std::shared_ptr<cache::Flight>& flight, const http::RequestHead& head
+    );
+    [[nodiscard]] Awaitable<bool> serve_hit(
+        Exchange& x, ClientStream& client, cache::EntryPtr entry
+    );
+    void hand_over(const Exchange& x, cache::Flight& flight, const cache::Entry& entry);
+    void give_up(const Exchange& x, const cache::Subscription& subscription);
+    void settle(Exchange& x, const ClientStream& client);
+
+    Worker& worker_;
+};
+
+// The stages that need no waiting; each returns what to refuse the request with.
+[[nodiscard]] std::optional<http::ApiError> authenticate(
+    Exchange& x, const http::RequestHead& head
+);
+[[nodiscard]] std::optional<http::ApiError> check_endpoint(
+    Exchange& x, const http::RequestHead& head
+);
+[[nodiscard]] std::optional<http::ApiError> classify(Exchange& x, const http::RequestHead& head);
+// May this plan use the model, by either of its names?
+[[nodiscard]] bool model_allowed(
+    const config::Plan& plan, std::string_view asked, std::string_view served
+) noexcept;
+
+// x-request-id, x-cache and age, rate headers: every answer to a known key carries them.
+void decorate(Worker& worker, Exchange& x, http::Fields& fields);
+// "req_" and 24 hex digits.
+[[nodiscard]] std::string make_request_id();
+
+// GET /v1/models and /v1/models/{id}: what the upstreams list and the aliases, as far as this key
+// may use them.
+[[nodiscard]] Awaitable<std::expected<http::Response, http::ApiError>> list_models(
+    Worker& worker, Exchange& x
+);
+
+// One line in the log, and the meters.
+void log_request(const Exchange& x, const http::RequestHead& head, std::uint64_t bytes_out);
+
+}  // namespace weir::proxy

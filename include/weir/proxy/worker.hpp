@@ -1,0 +1,55 @@
+// What a worker has of its own, and what all workers share. A worker is a thread with its own
+// io_context; an exchange never leaves its worker.
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <string>
+
+#include "weir/base/awaitable.hpp"
+#include "weir/base/buffer.hpp"
+#include "weir/base/signal.hpp"
+#include "weir/cache/flight_board.hpp"
+#include "weir/cache/response_cache.hpp"
+#include "weir/metrics/metrics.hpp"
+#include "weir/proxy/snapshot.hpp"
+#include "weir/quota/ledger.hpp"
+#include "weir/upstream/client.hpp"
+
+namespace weir::proxy {
+
+struct Meters;
+
+// Process-wide and thread-safe; owned by the app and outlives every worker.
+struct Shared {
+    quota::Ledger& ledger;
+    cache::ResponseCache& cache;
+    cache::FlightBoard& board;
+    BufferBudget& bodies;    // request bodies in flight
+    BufferBudget& backlogs;  // answers kept by flights
+    Meters& meters;
+};
+
+// Home worker only, but for construction.
+class Worker {
+public:
+    Worker(std::uint32_t number, Shared& all);
+    ~Worker();
+    Worker(const Worker&) = delete;
+    Worker& operator=(const Worker&) = delete;
+
+    const std::uint32_t number;
+    Shared& shared;
+    SnapshotPtr snapshot;
+    // The drain is over: exchanges end with an error event. Their signals are in `waiting`.
+    bool stopping = false;
+    std::list<std::shared_ptr<Signal>> waiting;
+    std::uint64_t exchanges = 0;  // in progress
+    std::uint64_t flights = 0;    // producers in progress
+    // Behind what the coroutines that it still holds at its end refer to.
+    asio::io_context context{1};
+    std::unique_ptr<upstream::Client> client;
+};
+
+}  // namespace weir::proxy

@@ -1,0 +1,147 @@
+// Stages 2, 3 and 5 of the line: who asks, for which endpoint, for which model.
+#include <algorithm>
+
+#include "weir/base/text.hpp"
+#include "weir/proxy/proxy.hpp"
+
+namespace weir::proxy {
+
+namespace {
+
+constexpr std::size_t kLongestModel = 256;  // the ledger keeps each name that it counts
+
+bool any_matches(const std::vector<std::string>& patterns, std::string_view name) noexcept {
+    return std::ranges::any_of(patterns, [&](const std::string& pattern) {
+        return glob_match(pattern, name);
+    });
+}
+
+std::optional<http::ApiError> read_json(Exchange& x, bool want_canonical) {
+    auto read = http::read_json_request(*x.body, want_canonical);
+    if (!read) {
+        if (!read.error().param.empty()) {
+            return http::invalid_field(read.error().param, read.error().message);
+        }
+        return http::invalid_json(read.error().message);
+    }
+    x.json = std::move(*read);
+    return std::nullopt;
+}
+
+// The closed endpoints that a field of a body reaches into.
+std::string_view group_of(std::string_view field) noexcept {
+    if (field.find("vector_store") != std::string_view::npos) return "vector_stores";
+    if (field.find("file") != std::string_view::npos) return "files";
+    if (field.find("container") != std::string_view::npos) return "containers";
+    if (field.find("conversation") != std::string_view::npos) return "conversations";
+    return "responses";
+}
+
+std::optional<http::ApiError> choose_route(Exchange& x) {
+    const config::Config& config = *x.snapshot->config;
+    x.asked_model = x.json.model ? *x.json.model : std::string(x.endpoint->default_model);
+    if (x.asked_model.empty()) {
+        return http::invalid_field(
+            "model", "The request names no model; add a `model` to the body."
+        );
+    }
+    if (x.asked_model.size() > kLongestModel) {
+        return http::invalid_field("model", "The name of the model is longer than 256 bytes.");
+    }
+    const config::Model* const alias = config.find_model(x.asked_model);
+    if (alias != nullptr) x.serve_as = alias->serve_as;
+    x.served_model = x.serve_as.empty() ? x.asked_model : x.serve_as;
+    if (!model_allowed(*x.member->plan, x.asked_model, x.served_model)) {
+        return http::model_not_allowed(x.asked_model, x.member->plan->name);
+    }
+    x.route = upstream::find_route(config, x.served_model, x.serve_as);
+    if (x.route.upstreams.empty()) return http::model_not_found(x.asked_model);
+    return std::nullopt;
+}
+
+void make_key(Exchange& x, const http::RequestHead& head) {
+    const std::vector<std::string> fields = http::shaping_fields(head.fields);
+    // Only chat answers cross between stream and JSON; elsewhere the two are different requests.
+    const bool crosses = x.endpoint->shape == http::Shape::kChat;
+    cache::CacheKeyParts parts;
+    parts.scope = x.member->scope;
+    parts.endpoint = x.path;
+    parts.query = head.query();
+    parts.fields = fields;
+    parts.route = x.route.rule;
+    parts.shape = crosses ? "" : x.json.stream ? "stream" : "json";
+    parts.canonical = x.json.canonical;
+    x.key = std::make_shared<const cache::CacheKey>(cache::make_cache_key(parts));
+    x.json.canonical = {};
+}
+
+}  // namespace
+
+bool model_allowed(
+    const config::Plan& plan, std::string_view asked, std::string_view served
+) noexcept {
+    if (any_matches(plan.deny, asked) || any_matches(plan.deny, served)) return false;
+    return any_matches(plan.models, asked) || any_matches(plan.models, served);
+}
+
+std::optional<http::ApiError> authenticate(Exchange& x, const http::RequestHead& head) {
+    const std::string_view presented = http::presented_key(head.fields);
+    if (presented.empty()) return http::missing_key();
+    x.member = x.snapshot->find(presented);
+    if (x.member == nullptr) return http::unknown_key();
+    return std::nullopt;
+}
+
+std::optional<http::ApiError> check_endpoint(Exchange& x, const http::RequestHead& head) {
+    const std::string_view method = head.method == "HEAD" ? std::string_view("GET") : head.method;
+    const http::Found found = http::find_endpoint(method, x.path);
+    switch (found.match) {
+        case http::Match::kUnknown:
+            return http::unknown_path(head.method, x.path);
+        case http::Match::kWrongMethod:
+            return http::wrong_method(head.method, x.path, found.endpoint->method);
+        case http::Match::kFound:
+            break;
+    }
+    x.endpoint = found.endpoint;
+    switch (found.endpoint->access) {
+        case http::Access::kOpen:
+            return std::nullopt;
+        case http::Access::kClosed:
+            return http::closed_endpoint(x.path, x.member->plan->name, found.endpoint->group);
+        case http::Access::kNever:
+            break;
+    }
+    return http::closed_endpoint(x.path, x.member->plan->name, "");
+}
+
+std::optional<http::ApiError> classify(Exchange& x, const http::RequestHead& head) {
+    if (head.method == "GET" || head.method == "HEAD") return std::nullopt;
+    if (!x.endpoint->json) {
+        return http::malformed_request(
+            415, "Uploads in multipart bodies are not yet supported by this version of Weir."
+        );
+    }
+    const config::Cache& cache = x.snapshot->config->cache;
+    const http::CacheControl control = http::cache_control(head.fields);
+    const bool cacheable = x.endpoint->cacheable && cache.enabled;
+    const bool small = x.body->size() <= cache.max_request_bytes;
+    x.storable = cacheable && small && !control.no_store;
+    if (auto problem = read_json(x, x.storable)) return problem;
+    if (x.json.stateful) {
+        // What the shared upstream account stores belongs to everybody on the team, or to nobody.
+        return http::closed_endpoint(
+            "a body with `" + x.json.stateful_field + "`",
+            x.member->plan->name,
+            group_of(x.json.stateful_field)
+        );
+    }
+    if (auto problem = choose_route(x)) return problem;
+    x.storable = x.storable && x.json.canonical_complete;
+    x.shareable = x.storable && !control.no_cache;
+    if (x.storable) make_key(x, head);
+    if (x.endpoint->cacheable) x.cache = x.shareable ? CacheUse::kMiss : CacheUse::kBypass;
+    return std::nullopt;
+}
+
+}  // namespace weir::proxy

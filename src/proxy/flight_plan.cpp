@@ -1,0 +1,65 @@
+// What a miss sends upstream: the caller's own bytes, unless a name or the stream options must
+// change.
+#include <utility>
+
+#include "weir/http/hygiene.hpp"
+#include "weir/http/json_request.hpp"
+
+#include "producer.hpp"
+
+namespace weir::proxy {
+
+namespace {
+
+// The body with its model and stream options as the upstream is to see them, if they differ.
+std::string rewrite(const Exchange& x, bool inject_usage) {
+    if (x.serve_as.empty() && !inject_usage) return {};
+    std::optional<std::string_view> model;
+    if (!x.serve_as.empty() && x.json.model_at) model = x.serve_as;
+    if (!model && !inject_usage) return {};
+    return http::rewrite_body(x.body->view(), x.json, model, inject_usage);
+}
+
+}  // namespace
+
+std::unique_ptr<FlightPlan> plan_flight(
+    Exchange& x,
+    const http::RequestHead& head,
+    std::shared_ptr<cache::Flight> flight,
+    quota::Reservation reservation
+) {
+    auto plan = std::make_unique<FlightPlan>();
+    const config::Upstream* const upstream = x.route.upstreams.front();
+    plan->flight = std::move(flight);
+    plan->reservation = std::move(reservation);
+    plan->snapshot = x.snapshot;
+    plan->upstream = {x.snapshot->config, upstream};  // lives as long as its config
+    plan->shape = x.endpoint->shape;
+    plan->choices = x.json.choices;
+    plan->limit_set = x.json.output_limit_set;
+    plan->served_model = x.served_model;
+    plan->shareable = x.shareable;
+    plan->key = x.storable ? x.key : nullptr;
+    plan->report = std::make_shared<CallReport>();
+    plan->report->upstream = upstream->name;
+    x.call = plan->report;
+
+    // A stream that may serve a plain request later must say what it used.
+    const bool inject_usage =
+        x.storable && x.json.stream && !x.json.include_usage && upstream->stream_usage &&
+        (x.endpoint->shape == http::Shape::kChat || x.endpoint->shape == http::Shape::kCompletion);
+    plan->usage_asked = inject_usage || x.json.include_usage;
+    plan->body = x.body;
+    plan->rewritten = rewrite(x, inject_usage);
+
+    upstream::CallRequest& request = plan->request;
+    request.method = head.method;
+    request.target = upstream->base_path + x.path.substr(std::string_view("/v1").size());
+    if (!head.query().empty()) request.target += "?" + std::string(head.query());
+    request.fields = http::forwarded_request_fields(head.fields);
+    request.fields.set("x-request-id", x.id);
+    request.body = plan->rewritten.empty() ? plan->body->view() : std::string_view(plan->rewritten);
+    return plan;
+}
+
+}  // namespace weir::proxy

@@ -1,0 +1,413 @@
+#include "producer.hpp"
+
+#include <ctime>
+#include <exception>
+#include <utility>
+#include <vector>
+
+#include <boost/asio/co_spawn.hpp>
+
+#include "weir/base/log.hpp"
+#include "weir/http/answer.hpp"
+#include "weir/http/error_body.hpp"
+#include "weir/http/hygiene.hpp"
+#include "weir/http/sse.hpp"
+#include "weir/http/upstream_error.hpp"
+#include "weir/proxy/meters.hpp"
+
+namespace weir::proxy {
+
+namespace {
+
+// A plain JSON answer up to this size is gathered before it is published: then one that breaks off
+// is a clean 502 instead of a cut body. Larger ones are relayed as they come.
+constexpr std::size_t kGatherBytes = 1 << 20;
+constexpr std::size_t kErrorBodyBytes = 256 << 10;
+
+http::UpstreamFault fault_of(const Error& error, upstream::Call::Stage stage, Deadline total) {
+    using Stage = upstream::Call::Stage;
+    using http::UpstreamFault;
+    switch (error.code) {
+        case ErrorCode::kUpstreamTimeout:
+            if (total.passed()) return UpstreamFault::kTotalTimeout;
+            if (stage == Stage::kBody) return UpstreamFault::kIdleTimeout;
+            if (stage == Stage::kFirstByte || stage == Stage::kWrite) {
+                return UpstreamFault::kFirstByteTimeout;
+            }
+            return UpstreamFault::kConnectTimeout;
+        case ErrorCode::kUpstreamProtocol:
+            return UpstreamFault::kProtocol;
+        case ErrorCode::kUpstreamConnect:
+            return stage == Stage::kTls ? UpstreamFault::kTls : UpstreamFault::kConnect;
+        default:
+            break;
+    }
+    return stage == Stage::kBody ? UpstreamFault::kBrokeOff : UpstreamFault::kClosedEarly;
+}
+
+// One flight in the air: the plan and what the coroutines around it share.
+class Producer : public std::enable_shared_from_this<Producer> {
+public:
+    Producer(Worker& worker, std::unique_ptr<FlightPlan> plan)
+        : worker_(worker),
+          plan_(std::move(plan)),
+          flight_(plan_->flight),
+          wake_(Signal::create(worker.context.get_executor())),
+          room_(Signal::create(worker.context.get_executor())) {
+        flight_->set_producer(wake_);
+    }
+
+    [[nodiscard]] Awaitable<> run();
+    // Hears from the flight while run() waits for the upstream: cancels the call when nobody
+    // listens any more, passes on that there is room again.
+    [[nodiscard]] Awaitable<> listen();
+    void done() noexcept {
+        ended_ = true;
+        wake_->notify_home();
+    }
+
+private:
+    [[nodiscard]] Awaitable<Result<>> answer();
+    [[nodiscard]] Awaitable<bool> gate();
+    [[nodiscard]] Awaitable<Result<>> refused_by_upstream();
+    [[nodiscard]] Awaitable<Result<>> relay_events();
+    [[nodiscard]] Awaitable<Result<>> relay_plain();
+    [[nodiscard]] Awaitable<bool> publish(std::vector<cache::Chunk> chunks);
+    void publish_head(std::optional<std::uint64_t> content_length, bool event_stream);
+    void conclude(http::Ending ending, bool event_stream);
+    void keep(bool event_stream);
+    void fail_with(http::ApiError error);
+    void leave_board();
+    void give_back();
+
+    Worker& worker_;
+    std::unique_ptr<FlightPlan> plan_;
+    std::shared_ptr<cache::Flight> flight_;
+    std::shared_ptr<Signal> wake_;
+    std::shared_ptr<Signal> room_;
+    std::unique_ptr<upstream::Call> call_;
+    bool head_published_ = false;
+    bool refused_ = false;  // the upstream's answer is not a 2xx
+    bool ended_ = false;
+};
+
+Awaitable<> Producer::listen() {
+    const auto self = shared_from_this();
+    while (!ended_) {
+        co_await wake_->wait();
+        if (ended_) break;
+        if (flight_->abandoned()) {
+            if (call_) call_->cancel();
+        }
+        room_->notify_home();
+    }
+}
+
+Awaitable<> Producer::run() {
+    const auto self = shared_from_this();
+    Meters& meters = worker_.shared.meters;
+    meters.upstream_calls.add();
+    call_ = worker_.client->call(plan_->upstream);
+    const auto whole_time = plan_->upstream->timeouts.total;
+    const Deadline total = whole_time.count() > 0 ? Deadline::in(whole_time) : Deadline::never();
+    const Result<> outcome = co_await answer();
+    if (!outcome) {
+        meters.upstream_failures.add();
+        // Nobody listens any more. What was sent to the upstream whole has been used: it counts,
+        // unless the upstream had said no already.
+        if (flight_->abandoned()) {
+            if (call_->request_written() && !refused_) plan_->reservation.charge();
+            leave_board();
+            flight_->end({});
+        } else {
+            log::warn(
+                "an upstream call failed",
+                {{"upstream", std::string_view(plan_->upstream->name)},
+                 {"why", std::string_view(outcome.error().detail)}}
+            );
+            fail_with(http::upstream_failed(
+                fault_of(outcome.error(), call_->stage(), total), plan_->upstream->name
+            ));
+        }
+    }
+    give_back();
+    call_.reset();
+}
+
+// Before anybody hears of the failure, so that its rate headers tell what is left now.
+void Producer::give_back() {
+    if (!plan_->reservation.open()) return;
+    if (plan_->reservation.sequence() != 0) worker_.shared.meters.messages_refunded.add();
+    plan_->reservation.refund();
+}
+
+Awaitable<Result<>> Producer::answer() {
+    Result<> started = co_await call_->start(std::move(plan_->request));
+    // The body is not needed any more; its memory is others'.
+    plan_->body.reset();
+    plan_->rewritten = {};
+    const upstream::CallTimes times = call_->times();
+    plan_->report->connect = times.connect;
+    plan_->report->first_byte = times.first_byte;
+    if (!started) co_return started;
+    worker_.shared.meters.upstream_first_byte.observe(times.first_byte);
+    const http::ResponseHead& head = call_->head();
+    refused_ = head.status < 200 || head.status > 299;
+    if (refused_) co_return co_await refused_by_upstream();
+    const bool durable = co_await gate();
+    if (!durable) {
+        fail_with(http::storage_down());
+        co_return Result<>();
+    }
+    // The events of an encoded stream cannot be told apart: it passes as bytes.
+    const bool readable = !head.fields.find("content-encoding");
+    if (readable && head.content_type() == "text/event-stream") {
+        co_return co_await relay_events();
+    }
+    co_return co_await relay_plain();
+}
+
+// The output gate: nothing is published before the charge is on disk. Normally it is long there.
+Awaitable<bool> Producer::gate() {
+    const quota::Sequence sequence = plan_->reservation.sequence();
+    if (sequence == 0) co_return true;
+    const auto signal = Signal::create(worker_.context.get_executor());
+    while (true) {
+        const std::optional<bool> passed = worker_.shared.ledger.gate(sequence, signal);
+        if (passed) co_return *passed;
+        co_await signal->wait();
+    }
+}
+
+Awaitable<Result<>> Producer::refused_by_upstream() {
+    worker_.shared.meters.upstream_failures.add();
+    std::string body;
+    std::string part;
+    while (body.size() < kErrorBodyBytes) {
+        const Result<bool> more = co_await call_->read(part);
+        if (!more) co_return std::unexpected(more.error());
+        if (!*more) break;
+        body += part;
+    }
+    http::Response answer = http::explain_upstream_answer(
+        call_->head(), body, plan_->upstream->name, plan_->snapshot->secrets
+    );
+    leave_board();
+    give_back();
+    cache::FlightHead head;
+    head.status = answer.status;
+    head.fields = std::move(answer.fields);
+    head.content_length = answer.body.size();
+    head.upstream = plan_->upstream->name;
+    flight_->publish_head(std::move(head));
+    std::vector<cache::Chunk> chunks(1);
+    chunks.front().bytes = std::move(answer.body);
+    flight_->publish(std::move(chunks));
+    flight_->end({.clean = true, .error = std::nullopt});
+    co_return Result<>();
+}
+
+void Producer::publish_head(std::optional<std::uint64_t> content_length, bool event_stream) {
+    if (std::exchange(head_published_, true)) return;
+    cache::FlightHead head;
+    head.status = call_->head().status;
+    head.fields = http::forwarded_response_fields(call_->head().fields);
+    head.event_stream = event_stream;
+    head.content_length = content_length;
+    head.upstream = plan_->upstream->name;
+    flight_->publish_head(std::move(head));
+}
+
+// False: nobody listens any more. Waits while the listeners are far behind.
+Awaitable<bool> Producer::publish(std::vector<cache::Chunk> chunks) {
+    const bool heard = flight_->publish(std::move(chunks));
+    if (!heard) co_return false;
+    while (flight_->congested()) {
+        co_await room_->wait();
+        if (flight_->abandoned()) co_return false;
+    }
+    co_return true;
+}
+
+Awaitable<Result<>> Producer::relay_events() {
+    publish_head(std::nullopt, true);
+    http::StreamWatch watch(plan_->shape, plan_->choices, plan_->limit_set);
+    http::SseSplitter splitter;
+    std::vector<std::string> blocks;
+    std::string part;
+    while (true) {
+        const Result<bool> more = co_await call_->read(part);
+        if (!more) {
+            // Behind the terminal nothing matters to the client; but what broke is not kept.
+            if (watch.terminal_seen() && !flight_->abandoned()) {
+                conclude(http::Ending::kWholeNoCache, true);
+                co_return Result<>();
+            }
+            co_return std::unexpected(more.error());
+        }
+        if (!*more) break;
+        blocks.clear();
+        if (const Result<> cut = splitter.feed(part, blocks); !cut) {
+            co_return fail(ErrorCode::kUpstreamProtocol, cut.error().detail);
+        }
+        if (blocks.empty()) continue;
+        std::vector<cache::Chunk> chunks;
+        chunks.reserve(blocks.size());
+        for (std::string& block : blocks) {
+            const bool content = watch.see(block);
+            chunks.push_back({std::move(block), !content && plan_->usage_asked});
+        }
+        const bool heard = co_await publish(std::move(chunks));
+        if (!heard) co_return fail(ErrorCode::kCancelled, "nobody listens any more");
+    }
+    const http::Ending ending = watch.end(splitter.rest());
+    if (ending == http::Ending::kBroken) {
+        co_return fail(ErrorCode::kUpstreamClosed, "the stream ended before its terminal event");
+    }
+    if (!splitter.rest().empty()) {
+        std::vector<cache::Chunk> last(1);
+        last.front().bytes = splitter.rest();
+        flight_->publish(std::move(last));
+    }
+    conclude(ending, true);
+    co_return Result<>();
+}
+
+Awaitable<Result<>> Producer::relay_plain() {
+    const http::ResponseHead& head = call_->head();
+    std::optional<std::uint64_t> length;
+    if (head.framing == http::Framing::kLength) length = head.content_length;
+    if (head.framing == http::Framing::kNone) length = 0;
+    const bool json =
+        head.content_type() == "application/json" && !head.fields.find("content-encoding");
+    const bool gather = json && (!length || *length <= kGatherBytes);
+    std::string body;
+    std::string part;
+    bool whole = false;  // all of it is in `body`
+    if (gather) {
+        while (!whole && body.size() <= kGatherBytes) {
+            const Result<bool> more = co_await call_->read(part);
+            if (!more) co_return std::unexpected(more.error());
+            whole = !*more;
+            if (!whole) body += part;
+        }
+        if (whole) length = body.size();
+    }
+    const http::Ending judged = whole ? http::judge_json(plan_->shape, body, plan_->limit_set)
+                                      : http::Ending::kWholeNoCache;
+    if (whole && judged == http::Ending::kBroken) {
+        co_return fail(
+            ErrorCode::kUpstreamProtocol, "the answer is not the JSON that it says it is"
+        );
+    }
+    publish_head(length, false);
+    if (!body.empty()) {
+        std::vector<cache::Chunk> first(1);
+        first.front().bytes = std::move(body);
+        const bool heard = co_await publish(std::move(first));
+        if (!heard) co_return fail(ErrorCode::kCancelled, "nobody listens any more");
+    }
+    while (!whole) {
+        const Result<bool> more = co_await call_->read(part);
+        if (!more) co_return std::unexpected(more.error());
+        whole = !*more;
+        if (whole) break;
+        std::vector<cache::Chunk> next(1);
+        next.front().bytes = std::move(part);
+        const bool heard = co_await publish(std::move(next));
+        if (!heard) co_return fail(ErrorCode::kCancelled, "nobody listens any more");
+    }
+    http::Ending ending = judged;
+    if (json && !gather) ending = http::Ending::kWholeNoCache;
+    if (json && judged == http::Ending::kWholeNoCache && plan_->key) {
+        // It was relayed in pieces; if the flight kept them all, it can still be judged and kept.
+        if (const auto kept = flight_->backlog()) {
+            std::string all;
+            for (const cache::ChunkPtr& chunk : *kept) all += chunk->bytes;
+            ending = http::judge_json(plan_->shape, all, plan_->limit_set);
+            if (ending == http::Ending::kBroken) ending = http::Ending::kWholeNoCache;
+        }
+    }
+    conclude(ending, false);
+    co_return Result<>();
+}
+
+// The answer came to its end. Store before leaving the board: a request that comes now finds the
+// one or the other.
+void Producer::conclude(http::Ending ending, bool event_stream) {
+    if (ending != http::Ending::kError) {
+        plan_->reservation.charge();
+    } else {
+        give_back();
+    }
+    if (ending == http::Ending::kWhole && call_->head().status == 200) keep(event_stream);
+    leave_board();
+    flight_->end({.clean = true, .error = std::nullopt});
+}
+
+void Producer::keep(bool event_stream) {
+    if (!plan_->key || call_->head().fields.find("content-encoding")) return;
+    const auto backlog = flight_->backlog();
+    if (!backlog) return;
+    const config::Cache& options = plan_->snapshot->config->cache;
+    auto entry = std::make_shared<cache::Entry>();
+    entry->key_text = plan_->key->text;
+    entry->stream = event_stream;
+    std::size_t bytes = 0;
+    for (const cache::ChunkPtr& chunk : *backlog) bytes += chunk->bytes.size();
+    if (bytes > options.max_entry_bytes) return;
+    if (event_stream) {
+        entry->parts.reserve(backlog->size());
+        for (const cache::ChunkPtr& chunk : *backlog) entry->parts.push_back(chunk->bytes);
+    } else {
+        std::string whole;
+        whole.reserve(bytes);
+        for (const cache::ChunkPtr& chunk : *backlog) whole += chunk->bytes;
+        entry->parts.push_back(std::move(whole));
+    }
+    entry->content_type =
+        std::string(call_->head().fields.find("content-type").value_or("application/json"));
+    entry->status = call_->head().status;
+    entry->model = plan_->served_model;
+    entry->stored_at_s = std::time(nullptr);
+    entry->expires_at_s = entry->stored_at_s + options.ttl.count();
+    worker_.shared.cache.store(*plan_->key, std::move(entry));
+}
+
+void Producer::fail_with(http::ApiError error) {
+    leave_board();
+    give_back();
+    flight_->end({.clean = false, .error = std::move(error)});
+}
+
+void Producer::leave_board() {
+    if (plan_->shareable && plan_->key) worker_.shared.board.remove(*plan_->key, flight_);
+}
+
+void report_bug(const std::exception_ptr& bug) {
+    if (!bug) return;
+    try {
+        std::rethrow_exception(bug);
+    } catch (const std::exception& error) {
+        log::error("a flight ended by an exception", {{"what", std::string_view(error.what())}});
+    }
+}
+
+}  // namespace
+
+void take_off(Worker& worker, std::unique_ptr<FlightPlan> plan) {
+    const auto flight = plan->flight;
+    const auto producer = std::make_shared<Producer>(worker, std::move(plan));
+    flight->take_off();
+    ++worker.flights;
+    const Executor home = worker.context.get_executor();
+    asio::co_spawn(home, producer->listen(), report_bug);
+    asio::co_spawn(home, producer->run(), [producer, flight, &worker](std::exception_ptr bug) {
+        --worker.flights;
+        report_bug(bug);
+        if (bug) flight->end({.clean = false, .error = http::internal_error()});
+        producer->done();
+    });
+}
+
+}  // namespace weir::proxy

@@ -1,0 +1,48 @@
+// The producer of a flight: one upstream call under one reservation. It belongs to the flight, not
+// to the exchange that started it: it goes on while anybody listens, and settles when it ends.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "weir/cache/flight.hpp"
+#include "weir/http/api.hpp"
+#include "weir/proxy/exchange.hpp"
+#include "weir/proxy/worker.hpp"
+
+namespace weir::proxy {
+
+// All that the call needs, taken from the exchange that starts it.
+struct FlightPlan {
+    std::shared_ptr<cache::Flight> flight;
+    quota::Reservation reservation;
+    SnapshotPtr snapshot;
+    std::shared_ptr<const config::Upstream> upstream;
+    upstream::CallRequest request;       // its body points into one of the next two
+    std::shared_ptr<const Buffer> body;  // as the client sent it
+    std::string rewritten;               // if the model or the stream options had to change
+    http::Shape shape = http::Shape::kOther;
+    std::uint64_t choices = 1;
+    bool limit_set = false;
+    bool usage_asked = false;  // of the stream, by the client or by us
+    std::string served_model;
+    // Set if the whole answer is to be kept; on the board if also `shareable`.
+    std::shared_ptr<const cache::CacheKey> key;
+    bool shareable = false;
+    std::shared_ptr<CallReport> report;
+};
+
+// The call that a miss makes. `reservation` may be empty for what is free.
+[[nodiscard]] std::unique_ptr<FlightPlan> plan_flight(
+    Exchange& x,
+    const http::RequestHead& head,
+    std::shared_ptr<cache::Flight> flight,
+    quota::Reservation reservation
+);
+
+// Starts it on this worker and returns at once.
+void take_off(Worker& worker, std::unique_ptr<FlightPlan> plan);
+
+}  // namespace weir::proxy

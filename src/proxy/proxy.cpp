@@ -1,0 +1,324 @@
+#include "weir/proxy/proxy.hpp"
+
+#include <algorithm>
+#include <ctime>
+#include <random>
+#include <utility>
+
+#include "weir/base/crypto.hpp"
+#include "weir/base/text.hpp"
+#include "weir/http/answer.hpp"
+#include "weir/http/rate_headers.hpp"
+#include "weir/proxy/meters.hpp"
+
+#include "producer.hpp"
+#include "relay.hpp"
+
+namespace weir::proxy {
+
+namespace {
+
+constexpr std::uint64_t kLagBytes = 256 << 10;
+
+std::string_view name_of(CacheUse use) noexcept {
+    switch (use) {
+        case CacheUse::kHit:
+            return "HIT";
+        case CacheUse::kMiss:
+            return "MISS";
+        case CacheUse::kBypass:
+            return "BYPASS";
+        case CacheUse::kNone:
+            break;
+    }
+    return "";
+}
+
+std::int64_t wall_us() {
+    return std::chrono::duration_cast<std::chrono::microseconds>(
+               std::chrono::system_clock::now().time_since_epoch()
+    )
+        .count();
+}
+
+http::ApiError spent(const quota::Refusal& refusal) {
+    http::SpentCap cap;
+    cap.used = refusal.cap.window.used;
+    cap.limit = refusal.cap.window.limit;
+    cap.models = refusal.cap.cap.models;
+    cap.span = refusal.cap.cap.span;
+    cap.retry_after = refusal.retry_after;
+    cap.free_at_us = wall_us() + refusal.retry_after.count();
+    cap.never = refusal.never;
+    return http::cap_reached(cap);
+}
+
+class InProgress {
+public:
+    explicit InProgress(std::uint64_t& count) noexcept : count_(count) { ++count_; }
+    ~InProgress() { --count_; }
+    InProgress(const InProgress&) = delete;
+    InProgress& operator=(const InProgress&) = delete;
+
+private:
+    std::uint64_t& count_;
+};
+
+// This exchange's wake-up call stands in the worker's list while it waits, for the end of a drain.
+class Waiting {
+public:
+    Waiting(Worker& worker, std::shared_ptr<Signal> signal) : worker_(worker) {
+        worker_.waiting.push_front(std::move(signal));
+        place_ = worker_.waiting.begin();
+    }
+    ~Waiting() { worker_.waiting.erase(place_); }
+    Waiting(const Waiting&) = delete;
+    Waiting& operator=(const Waiting&) = delete;
+
+private:
+    Worker& worker_;
+    std::list<std::shared_ptr<Signal>>::iterator place_;
+};
+
+}  // namespace
+
+std::string make_request_id() {
+    thread_local std::mt19937_64 generator = [] {
+        std::uint64_t seed = 0;
+        random_bytes(&seed, sizeof seed);
+        return std::mt19937_64(seed);
+    }();
+    static constexpr std::string_view kDigits = "0123456789abcdef";
+    std::string id = "req_";
+    id.reserve(28);
+    std::uint64_t bits = generator();
+    for (int i = 0; i < 24; ++i) {
+        if (i == 16) bits = generator();
+        id += kDigits[bits & 15];
+        bits >>= 4;
+    }
+    return id;
+}
+
+void decorate(Worker& worker, Exchange& x, http::Fields& fields) {
+    fields.set("x-request-id", x.id);
+    if (x.cache != CacheUse::kNone) {
+        fields.set("x-cache", name_of(x.cache));
+        if (x.cache == CacheUse::kHit) fields.set("age", std::to_string(x.age_s));
+        if (x.joined) fields.set("x-weir-flight", "joined");
+    }
+    if (x.member == nullptr) return;
+    if (!std::exchange(x.caps_known, true)) {
+        x.caps = worker.shared.ledger.peek(x.member->account, x.member->plan->caps, x.served_model);
+    }
+    std::vector<http::RateState> states;
+    states.reserve(x.caps.size());
+    for (const quota::CapState& state : x.caps) {
+        states.push_back(
+            {state.cap.models + " " + state.cap.allow,
+             state.window.limit,
+             state.window.remaining(),
+             state.cap.span,
+             state.window.next_free,
+             state.window.full_reset}
+        );
+    }
+    http::add_rate_headers(fields, states);
+}
+
+Awaitable<> Proxy::serve(ClientStream& client) {
+    Exchange x;
+    x.begun = Deadline::Clock::now();
+    x.id = make_request_id();
+    x.snapshot = worker_.snapshot;
+    x.path = std::string(client.head().path());
+    const InProgress counted(worker_.exchanges);
+    const Problem problem = co_await run(x, client);
+    if (problem) co_await tell_error(worker_, x, client, *problem);
+    settle(x, client);
+}
+
+Awaitable<Proxy::Problem> Proxy::run(Exchange& x, ClientStream& client) {
+    const http::RequestHead& head = client.head();
+    if (auto problem = authenticate(x, head)) co_return problem;
+    if (auto problem = check_endpoint(x, head)) co_return problem;
+    if (const auto encoding = head.fields.find("content-encoding");
+        encoding && !iequals(*encoding, "identity")) {
+        co_return http::encoded_body(*encoding);
+    }
+    auto body = co_await client.read_body(x.snapshot->config->limits.body_bytes);
+    if (!body) co_return std::move(body.error());
+    x.body = std::make_shared<const Buffer>(std::move(*body));
+    if (auto problem = classify(x, head)) co_return problem;
+    if (head.method == "GET" || head.method == "HEAD") {
+        auto listed = co_await list_models(worker_, x);
+        if (!listed) co_return std::move(listed.error());
+        decorate(worker_, x, listed->fields);
+        x.status = listed->status;
+        const bool sent = co_await client.send(*listed);
+        x.client_gone = !sent;
+        co_return std::nullopt;
+    }
+
+    const auto signal = Signal::create(worker_.context.get_executor());
+    if (!x.shareable) co_return co_await fly_unshared(x, client, signal);
+    if (const auto entry = worker_.shared.cache.find_in_memory(*x.key)) {
+        const bool served = co_await serve_hit(x, client, entry);
+        if (served) co_return std::nullopt;
+        co_return co_await fly_alone(x, client, signal);
+    }
+    cache::FlightBoard::Joined joined = worker_.shared.board.join(x.key, flight_options(x), signal);
+    if (joined.started) {
+        // Also what an equal request stored between our look and our joining is found here.
+        const auto entry = co_await worker_.shared.cache.find(x.key);
+        if (entry) {
+            hand_over(x, *joined.subscription.flight(), *entry);
+            const bool served = co_await serve_hit(x, client, entry);
+            if (served) co_return std::nullopt;
+            co_return co_await fly_alone(x, client, signal);
+        }
+    } else {
+        x.cache = CacheUse::kHit;
+        x.joined = true;
+        worker_.shared.meters.flights_joined.add();
+    }
+    co_return co_await fly(x, client, signal, std::move(joined.subscription), joined.started);
+}
+
+// Others joined while we looked into the file: they get what we found from the flight.
+void Proxy::hand_over(const Exchange& x, cache::Flight& flight, const cache::Entry& entry) {
+    worker_.shared.board.remove(*x.key, flight.shared_from_this());
+    flight.take_off();
+    cache::FlightHead head;
+    head.status = entry.status;
+    head.fields.add("content-type", entry.content_type);
+    head.event_stream = entry.stream;
+    if (!entry.stream && !entry.parts.empty()) head.content_length = entry.parts.front().size();
+    flight.publish_head(std::move(head));
+    std::vector<cache::Chunk> chunks;
+    const http::Shape shape = x.endpoint->shape;
+    for (const std::string& part : entry.parts) {
+        http::StreamWatch watch(shape, 1, true);
+        const bool content = !entry.stream || watch.see(part);
+        chunks.push_back({part, !content});
+    }
+    flight.publish(std::move(chunks));
+    flight.end({.clean = true, .error = std::nullopt});
+}
+
+Awaitable<bool> Proxy::serve_hit(Exchange& x, ClientStream& client, cache::EntryPtr entry) {
+    x.cache = CacheUse::kHit;
+    x.age_s = std::max<std::int64_t>(0, std::time(nullptr) - entry->stored_at_s);
+    co_return co_await relay_entry(worker_, x, client, *entry);
+}
+
+// What is there for others cannot be told to this client: an upstream call for it alone.
+Awaitable<Proxy::Problem> Proxy::fly_alone(
+    Exchange& x, ClientStream& client, std::shared_ptr<Signal> signal
+) {
+    x.shareable = x.storable = x.joined = false;
+    x.cache = CacheUse::kBypass;
+    x.age_s = 0;
+    co_return co_await fly_unshared(x, client, signal);
+}
+
+// Not on the board: nobody else is to find it.
+Awaitable<Proxy::Problem> Proxy::fly_unshared(
+    Exchange& x, ClientStream& client, std::shared_ptr<Signal> signal
+) {
+    const auto flight = std::make_shared<cache::Flight>(flight_options(x));
+    co_return co_await fly(x, client, signal, *flight->subscribe(signal), true);
+}
+
+cache::Flight::Options Proxy::flight_options(const Exchange& x) const {
+    cache::Flight::Options options;
+    options.lag_limit_bytes = kLagBytes;
+    options.budget = &worker_.shared.backlogs;
+    if (x.storable) options.backlog_limit_bytes = x.snapshot->config->cache.max_entry_bytes;
+    return options;
+}
+
+Awaitable<Proxy::Problem> Proxy::fly(
+    Exchange& x,
+    ClientStream& client,
+    std::shared_ptr<Signal> signal,
+    cache::Subscription subscription,
+    bool asking
+) {
+    const Waiting waiting(worker_, signal);
+    client.watch(signal);
+    while (true) {
+        if (asking) {
+            Problem problem;
+            x.client_gone = client.gone();
+            if (!x.client_gone) problem = admit(x, subscription.flight(), client.head());
+            if (x.client_gone || problem) {
+                give_up(x, subscription);
+                co_return problem;
+            }
+        }
+        const Relayed relayed = co_await relay_flight(worker_, x, client, subscription, signal);
+        if (relayed == Relayed::kDone) co_return std::nullopt;
+        if (relayed == Relayed::kCannotCross) co_return co_await fly_alone(x, client, signal);
+        asking = true;
+        x.joined = false;
+        x.cache = x.shareable ? CacheUse::kMiss : CacheUse::kBypass;
+    }
+}
+
+// The next subscriber asks the caps for itself. With none left, the next equal request makes a
+// flight of its own.
+void Proxy::give_up(const Exchange& x, const cache::Subscription& subscription) {
+    const std::shared_ptr<cache::Flight>& flight = subscription.flight();
+    flight->give_up_asking(subscription.id());
+    if (x.shareable && !flight->takes_newcomers()) worker_.shared.board.remove(*x.key, flight);
+}
+
+// Every cap that covers the message decides, in one step; then the upstream call starts at once,
+// while the charge is being written.
+Proxy::Problem Proxy::admit(
+    Exchange& x, const std::shared_ptr<cache::Flight>& flight, const http::RequestHead& head
+) {
+    Meters& meters = worker_.shared.meters;
+    quota::Reservation reservation;
+    if (x.endpoint->counts) {
+        // The newest snapshot decides: a key that was revoked meanwhile starts nothing.
+        const SnapshotPtr newest = worker_.snapshot;
+        const Member* const member = newest->find_same(*x.member->key);
+        if (member == nullptr) return http::unknown_key();
+        quota::Decision decision =
+            worker_.shared.ledger.admit(member->account, member->plan->caps, x.served_model);
+        if (decision.error) return http::storage_down();
+        x.caps_known = true;
+        if (decision.refusal) {
+            meters.messages_refused.add();
+            x.caps = std::move(decision.refusal->all);
+            return spent(*decision.refusal);
+        }
+        meters.messages_admitted.add();
+        x.caps = std::move(decision.admission->caps);
+        reservation = std::move(decision.admission->reservation);
+    }
+    take_off(worker_, plan_flight(x, head, flight, std::move(reservation)));
+    return std::nullopt;
+}
+
+// Never awaits: also right after the client left.
+void Proxy::settle(Exchange& x, const ClientStream& client) {
+    Meters& meters = worker_.shared.meters;
+    if (x.cache == CacheUse::kHit) meters.cache_hits.add();
+    if (x.cache == CacheUse::kMiss) meters.cache_misses.add();
+    if (x.cache == CacheUse::kBypass) meters.cache_bypasses.add();
+    if (x.client_gone) meters.clients_gone.add();
+    if (x.status >= 500)
+        meters.requests_5xx.add();
+    else if (x.status >= 400)
+        meters.requests_4xx.add();
+    else if (x.status >= 200)
+        meters.requests_2xx.add();
+    meters.duration.observe(Deadline::Clock::now() - x.begun);
+    if (x.first_byte.count() > 0) meters.first_byte.observe(x.first_byte);
+    if (x.snapshot->config->log_requests) log_request(x, client.head(), client.bytes_sent());
+}
+
+}  // namespace weir::proxy

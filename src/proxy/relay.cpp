@@ -1,0 +1,311 @@
+#include "relay.hpp"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "weir/http/answer.hpp"
+#include "weir/http/crossing.hpp"
+#include "weir/http/sse.hpp"
+#include "weir/proxy/meters.hpp"
+#include "weir/proxy/proxy.hpp"
+
+namespace weir::proxy {
+
+namespace {
+
+using Next = cache::Subscription::Next;
+
+// An answer that has to be held whole to be crossed; what is longer has no use as the other kind.
+constexpr std::size_t kLongestCrossed = 64 << 20;
+
+enum class Way : std::uint8_t { kAsItIs, kToJson, kToStream };
+
+Way choose_way(const Exchange& x, int status, bool event_stream, const http::Fields& fields) {
+    if (x.endpoint->shape != http::Shape::kChat || status != 200) return Way::kAsItIs;
+    if (fields.find("content-encoding")) return Way::kAsItIs;  // we cannot read it
+    if (x.json.stream == event_stream) return Way::kAsItIs;
+    return event_stream ? Way::kToJson : Way::kToStream;
+}
+
+void mark_head(Exchange& x, int status) {
+    x.status = status;
+    x.first_byte =
+        std::chrono::duration_cast<std::chrono::microseconds>(Deadline::Clock::now() - x.begun);
+}
+
+// A proxy in between must not hold a stream back.
+void add_stream_fields(http::Fields& fields) {
+    fields.set("cache-control", "no-cache");
+    fields.set("x-accel-buffering", "no");
+}
+
+// Sends a whole answer of the one kind as the other. False: it cannot be; nothing was sent.
+Awaitable<bool> send_crossed(
+    Exchange& x,
+    ClientStream& client,
+    Way way,
+    http::Fields fields,
+    const std::vector<std::string_view>& parts
+) {
+    if (way == Way::kToJson) {
+        http::SseSplitter splitter;
+        std::vector<std::string> blocks;
+        bool cut = true;
+        for (const std::string_view part : parts)
+            cut = cut && splitter.feed(part, blocks).has_value();
+        const std::vector<std::string_view> views(blocks.begin(), blocks.end());
+        Result<std::string> json = http::chat_stream_to_json(views);
+        if (!cut || !json) co_return false;
+        http::Response answer;
+        answer.fields = std::move(fields);
+        answer.fields.set("content-type", "application/json");
+        answer.body = std::move(*json);
+        mark_head(x, 200);
+        const bool sent = co_await client.send(answer);
+        x.client_gone = !sent;
+        co_return true;
+    }
+    std::string json;
+    for (const std::string_view part : parts) json += part;
+    const auto blocks = http::chat_json_to_stream(json, x.json.include_usage);
+    if (!blocks) co_return false;
+    fields.set("content-type", "text/event-stream; charset=utf-8");
+    add_stream_fields(fields);
+    mark_head(x, 200);
+    client.begin(200, std::move(fields), std::nullopt);
+    bool sent =
+        co_await client.write(std::vector<std::string_view>(blocks->begin(), blocks->end()));
+    if (sent) sent = co_await client.finish();
+    x.client_gone = !sent;
+    co_return true;
+}
+
+// One subscriber's way through its flight.
+class FlightRelay {
+public:
+    FlightRelay(Worker& worker, Exchange& x, ClientStream& client) noexcept
+        : worker_(worker), x_(x), client_(client) {}
+
+    void head(const cache::FlightHead& head) {
+        event_stream_ = head.event_stream;
+        way_ = choose_way(x_, head.status, head.event_stream, head.fields);
+        fields_ = head.fields;
+        if (head.status >= 400) x_.caps_known = false;  // the message was given back
+        decorate(worker_, x_, fields_);
+        if (way_ != Way::kAsItIs) return;
+        if (event_stream_) add_stream_fields(fields_);
+        mark_head(x_, head.status);
+        client_.begin(head.status, std::move(fields_), head.content_length);
+        begun_ = true;
+    }
+
+    [[nodiscard]] Awaitable<bool> chunks(std::vector<cache::ChunkPtr> chunks) {
+        if (way_ != Way::kAsItIs) {
+            for (cache::ChunkPtr& chunk : chunks) {
+                gathered_bytes_ += chunk->bytes.size();
+                gathered_.push_back(std::move(chunk));
+            }
+            co_return true;
+        }
+        std::vector<std::string_view> pieces;
+        pieces.reserve(chunks.size());
+        for (const cache::ChunkPtr& chunk : chunks) {
+            if (!chunk->usage_only || x_.json.include_usage) pieces.push_back(chunk->bytes);
+        }
+        if (pieces.empty()) co_return true;
+        co_return co_await client_.write(pieces);
+    }
+
+    // False: the answer cannot be crossed; nothing was sent.
+    [[nodiscard]] Awaitable<bool> end(const cache::FlightEnd& end) {
+        if (!end.clean) {
+            x_.caps_known = false;  // the message was given back
+            co_await tell_error(
+                worker_, x_, client_, end.error ? *end.error : http::internal_error()
+            );
+        } else if (way_ != Way::kAsItIs) {
+            std::vector<std::string_view> parts;
+            parts.reserve(gathered_.size());
+            for (const cache::ChunkPtr& chunk : gathered_) parts.push_back(chunk->bytes);
+            co_return co_await send_crossed(x_, client_, way_, std::move(fields_), parts);
+        } else if (begun_) {
+            const bool sent = co_await client_.finish();
+            x_.client_gone = !sent;
+        }
+        co_return true;
+    }
+
+    [[nodiscard]] bool event_stream() const noexcept { return event_stream_; }
+    [[nodiscard]] bool overlong() const noexcept { return gathered_bytes_ > kLongestCrossed; }
+
+private:
+    Worker& worker_;
+    Exchange& x_;
+    ClientStream& client_;
+    Way way_ = Way::kAsItIs;
+    bool event_stream_ = false;
+    bool begun_ = false;
+    http::Fields fields_;
+    std::vector<cache::ChunkPtr> gathered_;
+    std::size_t gathered_bytes_ = 0;
+};
+
+// Some part of the stored stream carries a usage object, and not just a null.
+bool tells_usage(const cache::Entry& entry) {
+    return std::ranges::any_of(entry.parts, [](const std::string& part) {
+        const std::size_t at = part.rfind("\"usage\"");
+        return at != std::string::npos && part.find('{', at) != std::string::npos;
+    });
+}
+
+// Parts of a stored stream that only carry usage are not for clients that did not ask.
+std::vector<std::string_view> parts_for(const Exchange& x, const cache::Entry& entry) {
+    std::vector<std::string_view> parts;
+    parts.reserve(entry.parts.size());
+    const bool filter =
+        entry.stream && !x.json.include_usage &&
+        (x.endpoint->shape == http::Shape::kChat || x.endpoint->shape == http::Shape::kCompletion);
+    for (const std::string& part : entry.parts) {
+        if (filter && part.find("\"usage\"") != std::string::npos) {
+            http::StreamWatch watch(x.endpoint->shape, 1, true);
+            if (!watch.see(part)) continue;
+        }
+        parts.push_back(part);
+    }
+    return parts;
+}
+
+}  // namespace
+
+Awaitable<> tell_error(
+    Worker& worker, Exchange& x, ClientStream& client, const http::ApiError& error
+) {
+    x.error_code = error.code.empty() ? error.type : error.code;
+    http::Response answer = error.response();
+    decorate(worker, x, answer.fields);
+    mark_head(x, answer.status);
+    const bool sent = co_await client.send(answer);
+    x.client_gone = !sent;
+}
+
+Awaitable<Relayed> relay_flight(
+    Worker& worker,
+    Exchange& x,
+    ClientStream& client,
+    cache::Subscription& subscription,
+    std::shared_ptr<Signal> signal
+) {
+    FlightRelay relay(worker, x, client);
+    bool begun = false;
+    while (true) {
+        Next next = subscription.next();
+        // The drain is over, or the client left: whoever else listens goes on.
+        const bool stopping = worker.stopping && next.kind != Next::Kind::kEnd;
+        if (client.gone()) {
+            x.client_gone = true;
+            co_return Relayed::kDone;
+        }
+        if (stopping)
+            next = {
+                .kind = Next::Kind::kEnd,
+                .head = nullptr,
+                .chunks = {},
+                .end = {false, http::draining()}
+            };
+        switch (next.kind) {
+            case Next::Kind::kNothingYet: {
+                if (begun) {
+                    const bool flushed = co_await client.flush();
+                    if (!flushed) break;
+                }
+                co_await signal->wait();
+                break;
+            }
+            case Next::Kind::kRefused:
+                co_return Relayed::kAskCaps;
+            case Next::Kind::kHead:
+                relay.head(*next.head);
+                begun = true;
+                break;
+            case Next::Kind::kChunks: {
+                const bool sent = co_await relay.chunks(std::move(next.chunks));
+                if (!sent) x.client_gone = true;
+                if (!relay.overlong()) break;
+                const std::string upstream = x.call ? x.call->upstream : "cache";
+                co_await tell_error(
+                    worker,
+                    x,
+                    client,
+                    http::upstream_failed(http::UpstreamFault::kOverlong, upstream)
+                );
+                co_return Relayed::kDone;
+            }
+            case Next::Kind::kEnd: {
+                // A head that did not go out yet can still be another one.
+                const bool midway = !next.end.clean && x.status != 0 && client.begun();
+                if (!midway) {
+                    const bool crossed = co_await relay.end(next.end);
+                    if (crossed) co_return Relayed::kDone;
+                    if (x.joined) co_return Relayed::kCannotCross;
+                    co_await tell_error(
+                        worker,
+                        x,
+                        client,
+                        http::upstream_failed(http::UpstreamFault::kProtocol, x.call->upstream)
+                    );
+                    co_return Relayed::kDone;
+                }
+                // Something of a good answer went out already: the client must see that it broke.
+                x.broken = true;
+                x.error_code = next.end.error ? next.end.error->code : "internal";
+                worker.shared.meters.streams_broken.add();
+                if (!relay.event_stream()) {
+                    client.abort();
+                    co_return Relayed::kDone;
+                }
+                const std::string event =
+                    (next.end.error ? *next.end.error : http::internal_error()).event();
+                bool told = co_await client.write({event});
+                if (told) told = co_await client.finish();
+                x.client_gone = !told;
+                co_return Relayed::kDone;
+            }
+        }
+        if (x.client_gone) co_return Relayed::kDone;
+    }
+}
+
+Awaitable<bool> relay_entry(
+    Worker& worker, Exchange& x, ClientStream& client, const cache::Entry& entry
+) {
+    http::Fields fields;
+    fields.add("content-type", entry.content_type);
+    decorate(worker, x, fields);
+    const Way way = choose_way(x, entry.status, entry.stream, fields);
+    if (way == Way::kToJson) {
+        const std::vector<std::string_view> all(entry.parts.begin(), entry.parts.end());
+        co_return co_await send_crossed(x, client, way, std::move(fields), all);
+    }
+    if (way == Way::kAsItIs && entry.stream && x.json.include_usage && !tells_usage(entry)) {
+        co_return false;  // its upstream was not asked for what this client asks for
+    }
+    const std::vector<std::string_view> parts = parts_for(x, entry);
+    if (way == Way::kToStream) {
+        co_return co_await send_crossed(x, client, way, std::move(fields), parts);
+    }
+    mark_head(x, entry.status);
+    std::optional<std::uint64_t> length;
+    if (entry.stream) {
+        add_stream_fields(fields);
+    } else {
+        length = entry.parts.empty() ? 0 : entry.parts.front().size();
+    }
+    client.begin(entry.status, std::move(fields), length);
+    bool sent = co_await client.write(parts);
+    if (sent) sent = co_await client.finish();
+    x.client_gone = !sent;
+    co_return true;
+}
+
+}  // namespace weir::proxy

@@ -1,0 +1,128 @@
+// The one line that each request leaves in the log: JSON for programs, readable text on a terminal.
+// Never a body, never a secret: the key shows by its public id.
+#include <chrono>
+#include <ctime>
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include "weir/base/log.hpp"
+#include "weir/base/text.hpp"
+#include "weir/proxy/proxy.hpp"
+
+namespace weir::proxy {
+
+namespace {
+
+constexpr std::size_t kLongestName = 128;  // of what a client chose: model, path
+constexpr int kClientGone = 499;
+
+std::string_view cache_text(const Exchange& x) noexcept {
+    if (x.joined) return "joined";
+    switch (x.cache) {
+        case CacheUse::kHit:
+            return "hit";
+        case CacheUse::kMiss:
+            return "miss";
+        case CacheUse::kBypass:
+            return "bypass";
+        case CacheUse::kNone:
+            break;
+    }
+    return "none";
+}
+
+double milliseconds(std::chrono::nanoseconds span) noexcept {
+    return std::chrono::duration<double, std::milli>(span).count();
+}
+
+// "gpt-4* 100/4h 37/100": the cap with the fewest left.
+std::string cap_text(const Exchange& x) {
+    const quota::CapState* tightest = nullptr;
+    for (const quota::CapState& state : x.caps) {
+        if (tightest == nullptr || state.window.remaining() < tightest->window.remaining()) {
+            tightest = &state;
+        }
+    }
+    if (tightest == nullptr) return {};
+    return fmt::format(
+        "{} {} {}/{}",
+        tightest->cap.models,
+        tightest->cap.allow,
+        tightest->window.used,
+        tightest->window.limit
+    );
+}
+
+}  // namespace
+
+void log_request(const Exchange& x, const http::RequestHead& head, std::uint64_t bytes_out) {
+    if (!log::enabled(log::Level::kInfo)) return;
+    const int status = x.client_gone ? kClientGone : x.status;
+    const double total_ms = milliseconds(Deadline::Clock::now() - x.begun);
+    const std::string_view path = std::string_view(x.path).substr(0, kLongestName);
+    const std::string_view model = std::string_view(x.asked_model).substr(0, kLongestName);
+    const std::string_view key = x.member != nullptr ? std::string_view(x.member->key->id) : "";
+    const std::string_view upstream = x.call ? std::string_view(x.call->upstream) : "";
+    const double upstream_ms = x.call ? milliseconds(x.call->first_byte) : 0;
+    const std::string cap = cap_text(x);
+    const auto now =
+        std::chrono::floor<std::chrono::milliseconds>(std::chrono::system_clock::now());
+    const std::time_t seconds = std::chrono::system_clock::to_time_t(now);
+    const auto ms = now.time_since_epoch().count() % 1000;
+
+    fmt::memory_buffer line;
+    const auto out = fmt::appender(line);
+    if (!log::is_json()) {
+        fmt::format_to(
+            out,
+            "{:%T}.{:03} {} {} {} model={} key={} cache={} {:.1f} ms",
+            fmt::localtime(seconds),
+            ms,
+            status,
+            json_quote(head.method),
+            json_quote(path),
+            json_quote(model),
+            json_quote(key),
+            cache_text(x),
+            total_ms
+        );
+        if (!upstream.empty()) fmt::format_to(out, " upstream={}", upstream);
+        if (!cap.empty()) fmt::format_to(out, " cap=\"{}\"", cap);
+        if (!x.error_code.empty()) fmt::format_to(out, " error={}", x.error_code);
+        if (x.broken) fmt::format_to(out, " broken");
+        fmt::format_to(out, " id={}", x.id);
+        log::write_line(log::Level::kInfo, fmt::to_string(line));
+        return;
+    }
+    fmt::format_to(
+        out,
+        R"({{"time":"{:%FT%T}.{:03}Z","level":"info","event":"request","id":"{}","key":{},)"
+        R"("method":{},"path":{},"status":{},"model":{},"served":{},"stream":{},"cache":"{}",)"
+        R"("upstream":{},"cap":{},"error":{},"broken":{},"ms":{:.3f},"first_byte_ms":{:.3f},)"
+        R"("upstream_ms":{:.3f},"bytes_in":{},"bytes_out":{}}})",
+        fmt::gmtime(seconds),
+        ms,
+        x.id,
+        json_quote(key),
+        json_quote(head.method),
+        json_quote(path),
+        status,
+        json_quote(model),
+        json_quote(std::string_view(x.served_model).substr(0, kLongestName)),
+        x.json.stream,
+        cache_text(x),
+        json_quote(upstream),
+        json_quote(cap),
+        json_quote(x.error_code),
+        x.broken,
+        total_ms,
+        milliseconds(x.first_byte),
+        upstream_ms,
+        x.body ? x.body->size() : 0,
+        bytes_out
+    );
+    log::write_line(log::Level::kInfo, fmt::to_string(line));
+}
+
+}  // namespace weir::proxy

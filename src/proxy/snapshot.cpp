@@ -1,0 +1,63 @@
+#include "weir/proxy/snapshot.hpp"
+
+namespace weir::proxy {
+
+namespace {
+
+std::string scope_of(const keys::Key& key, config::Scope scope) {
+    switch (scope) {
+        case config::Scope::kAll:
+            return "all";
+        case config::Scope::kTeam:
+            // A key without a team is a scope of its own.
+            if (!key.team.empty()) return "team:" + key.team;
+            break;
+        case config::Scope::kKey:
+            break;
+    }
+    return "key:" + key.name;
+}
+
+}  // namespace
+
+const Member* Snapshot::find(std::string_view presented) const {
+    const keys::Key* const key = keys->find(presented);
+    if (key == nullptr) return nullptr;
+    return &members[static_cast<std::size_t>(key - keys->all().data())];
+}
+
+const Member* Snapshot::find_same(const keys::Key& key) const {
+    const keys::Key* const same = keys->find_name(key.name);
+    if (same == nullptr || same->id != key.id || same->mac != key.mac) return nullptr;
+    return &members[static_cast<std::size_t>(same - keys->all().data())];
+}
+
+Result<SnapshotPtr> make_snapshot(
+    std::shared_ptr<const config::Config> config,
+    std::shared_ptr<const keys::KeyTable> keys,
+    quota::Ledger& ledger,
+    std::uint64_t generation
+) {
+    auto snapshot = std::make_shared<Snapshot>();
+    snapshot->generation = generation;
+    snapshot->members.reserve(keys->all().size());
+    for (const keys::Key& key : keys->all()) {
+        const config::Plan* const plan = config->find_plan(key.plan);
+        if (plan == nullptr) {
+            return fail(
+                ErrorCode::kConfig,
+                "the key `" + key.name + "` has the plan `" + key.plan +
+                    "`, which the config does not define: add the plan or revoke the key"
+            );
+        }
+        snapshot->members.push_back(
+            {&key, plan, ledger.account(key.name), scope_of(key, config->cache.scope)}
+        );
+    }
+    snapshot->secrets = config->secrets();
+    snapshot->config = std::move(config);
+    snapshot->keys = std::move(keys);
+    return snapshot;
+}
+
+}  // namespace weir::proxy
