@@ -1,0 +1,65 @@
+// The admin API under /api/admin, for the bearer of the admin token. Every call runs on the admin
+// thread and may block on the disk; one at a time. docs/admin.md lists the calls.
+//
+// Every act that changes something leaves a line in the log ("admin: key created"), without
+// secrets. A key's text appears once, in the answer that made it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "weir/base/crypto.hpp"
+#include "weir/base/error.hpp"
+#include "weir/cache/response_cache.hpp"
+#include "weir/config/config.hpp"
+#include "weir/http/message.hpp"
+#include "weir/keys/key_store.hpp"
+#include "weir/quota/ledger.hpp"
+
+namespace weir::admin {
+
+// What the API works on. All outlive the Admin.
+struct Services {
+    keys::KeyStore& keys;
+    quota::Ledger& ledger;
+    cache::ResponseCache& cache;
+    std::string token;  // secret
+    // The config in force.
+    std::function<std::shared_ptr<const config::Config>()> config;
+    // Makes a new snapshot of config and keys and returns when it is in force on every worker.
+    std::function<Result<>()> refresh;
+    // Reads the config file again, all or nothing; kConfig holds the faults, one a line.
+    std::function<Result<>()> reload;
+    std::string version;
+};
+
+class Admin {
+public:
+    explicit Admin(Services services);
+    // Never throws. `body` is the whole request body; over 64 KiB it is refused.
+    [[nodiscard]] http::Response handle(const http::RequestHead& head, std::string_view body);
+
+private:
+    struct Call;
+    struct Route;
+    [[nodiscard]] bool has_token(const http::Fields& fields) const;
+    [[nodiscard]] http::Response dispatch(const http::RequestHead& head, std::string_view body);
+
+    [[nodiscard]] http::Response list_keys(const Call& call);
+    [[nodiscard]] http::Response create_key(const Call& call);
+    [[nodiscard]] http::Response show_key(const Call& call);
+    [[nodiscard]] http::Response revoke_key(const Call& call);
+    [[nodiscard]] http::Response show_usage(const Call& call);
+    [[nodiscard]] http::Response show_cache(const Call& call);
+    [[nodiscard]] http::Response clear_cache(const Call& call);
+    [[nodiscard]] http::Response reload(const Call& call);
+    [[nodiscard]] http::Response show_version(const Call& call);
+
+    Services services_;
+    Digest token_hash_;  // equal lengths to compare, whatever is presented
+};
+
+}  // namespace weir::admin

@@ -1,0 +1,104 @@
+// The calls on the running gateway: usage, cache, config, version.
+#include <algorithm>
+#include <chrono>
+#include <optional>
+#include <string>
+#include <tuple>
+
+#include <fmt/format.h>
+
+#include "weir/base/log.hpp"
+#include "weir/base/text.hpp"
+
+#include "request.hpp"
+#include "routes.hpp"
+
+namespace weir::admin {
+namespace {
+
+// The ledger keeps its rows for this long.
+constexpr std::chrono::hours kLongestSpan{32 * 24};
+
+}  // namespace
+
+http::Response Admin::show_usage(const Call& call) {
+    const auto text = find(call.query, "span").value_or("1d");
+    const auto span = parse_duration(text);
+    if (!span || *span < std::chrono::seconds(1) || *span > kLongestSpan) {
+        return refuse(bad_request(
+            "`span` is not a duration of 1s to 32d (4h, 1d, 1h30m).", "invalid_field", "span"
+        ));
+    }
+    auto rows = services_.ledger.usage(*span);
+    std::ranges::sort(rows, {}, [](const auto& row) { return std::tie(row.account, row.model); });
+    Json usage = Json::array();
+    std::uint64_t total = 0;
+    for (const auto& row : rows) {
+        total += row.messages;
+        usage.push_back(Json{{"key", row.account}, {"model", row.model}, {"messages", row.messages}}
+        );
+    }
+    return answer(
+        200,
+        Json{
+            {"span", text},
+            {"span_s", std::chrono::floor<std::chrono::seconds>(*span).count()},
+            {"usage", std::move(usage)},
+            {"messages", total}
+        }
+    );
+}
+
+http::Response Admin::show_cache(const Call&) {
+    const auto stats = services_.cache.stats();
+    return answer(
+        200,
+        Json{
+            {"enabled", services_.config()->cache.enabled},
+            {"entries", stats.entries},
+            {"bytes", stats.bytes},
+            {"memory_entries", stats.memory_entries},
+            {"memory_bytes", stats.memory_bytes},
+            {"hits_memory", stats.hits_memory},
+            {"hits_disk", stats.hits_disk},
+            {"misses", stats.misses},
+            {"stored", stats.stored},
+            {"evicted", stats.evicted},
+            {"write_failures", stats.write_failures}
+        }
+    );
+}
+
+http::Response Admin::clear_cache(const Call& call) {
+    const auto model = find(call.query, "model");
+    // `?model=` from a script whose variable is empty must not clear everything.
+    if (model && model->empty()) {
+        return refuse(bad_request("`model` is empty.", "invalid_field", "model"));
+    }
+    const auto removed = services_.cache.clear(model);
+    if (!removed) return refuse(failure(removed.error()));
+    log::info(
+        "admin: cache cleared",
+        {{"model", std::string_view(model ? *model : std::string_view("*"))},
+         {"removed", static_cast<std::int64_t>(*removed)}}
+    );
+    return answer(200, Json{{"removed", *removed}});
+}
+
+http::Response Admin::reload(const Call& call) {
+    if (!trim(call.body).empty() && trim(call.body) != "{}") {
+        return refuse(bad_request("A reload takes no body.", "unknown_field"));
+    }
+    if (const auto done = services_.reload(); !done) {
+        log::warn("admin: reload refused", {{"faults", std::string_view(done.error().detail)}});
+        return refuse(failure(done.error()));
+    }
+    log::info("admin: config reloaded");
+    return answer(200, Json{{"reloaded", true}});
+}
+
+http::Response Admin::show_version(const Call&) {
+    return answer(200, Json{{"version", services_.version}});
+}
+
+}  // namespace weir::admin
