@@ -1,0 +1,63 @@
+// Accepting connections and serving each with a Session on one of some workers' contexts.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "weir/base/awaitable.hpp"
+#include "weir/base/buffer.hpp"
+#include "weir/base/error.hpp"
+#include "weir/config/config.hpp"
+#include "weir/server/handler.hpp"
+
+namespace weir::server {
+
+// What all sessions of some listeners share; used from every worker.
+struct SessionSettings {
+    BufferBudget* bodies = nullptr;  // may be null (the demo upstream)
+    std::atomic<std::uint32_t> connections = 0;
+    std::atomic<std::uint32_t> max_connections = 8192;
+    std::atomic<std::uint64_t> refused_connections = 0;
+    std::atomic<std::uint64_t> accept_failures = 0;
+    std::atomic<bool> draining = false;  // answers say Connection: close; idle ones close
+};
+
+// One place where sessions run: a worker's context and its handler. Both outlive the sessions.
+struct Place {
+    asio::io_context* context = nullptr;
+    Handler* handler = nullptr;
+};
+
+// Serves a connected socket until it closes. Call on the place's worker.
+void start_session(TcpSocket socket, Handler& handler, std::shared_ptr<SessionSettings> settings);
+// On one worker: ends every session that waits for a request now, and with `all` every other one
+// too.
+void close_sessions(bool all);
+
+// Accepts on one address and deals connections out to places in turn. Runs on `control`.
+class Listener {
+public:
+    // Port 0 takes any free one. kConfig: the address cannot be used (says why).
+    [[nodiscard]] static Result<std::unique_ptr<Listener>> open(
+        asio::io_context& control,
+        const config::Listen& address,
+        std::vector<Place> places,
+        std::shared_ptr<SessionSettings> settings
+    );
+    ~Listener();
+    void start();
+    // No new connections. On the control thread.
+    void stop();
+    [[nodiscard]] std::uint16_t port() const noexcept;
+
+private:
+    struct Impl;
+    explicit Listener(std::shared_ptr<Impl> impl) noexcept;
+    std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace weir::server

@@ -1,0 +1,83 @@
+#include "gateway_handler.hpp"
+
+#include <boost/asio/post.hpp>
+
+#include "weir/base/log.hpp"
+
+namespace weir::server {
+
+namespace {
+
+constexpr std::uint64_t kAdminBody = 64 << 10;
+
+bool below(std::string_view path, std::string_view prefix) noexcept {
+    return path.starts_with(prefix) && (path.size() == prefix.size() || path[prefix.size()] == '/');
+}
+
+http::Response text(int status, std::string body, std::string_view type = "text/plain") {
+    http::Response response;
+    response.status = status;
+    response.fields.set("content-type", type);
+    response.fields.set("cache-control", "no-store");
+    response.body = std::move(body);
+    return response;
+}
+
+}  // namespace
+
+Awaitable<> GatewayHandler::handle(proxy::ClientStream& client) {
+    const std::string_view path = client.head().path();
+    if (below(path, "/v1")) {
+        co_await proxy_.serve(client);
+    } else if (below(path, "/api/admin")) {
+        co_await administer(client);
+    } else {
+        // A body that comes with such a request is read over, so that the connection stays usable.
+        const auto body = co_await client.read_body(kAdminBody);
+        co_await send(client, body ? answer_small(client.head()) : body.error().response());
+    }
+}
+
+Awaitable<> GatewayHandler::administer(proxy::ClientStream& client) {
+    const auto body = co_await client.read_body(kAdminBody);
+    if (!body) {
+        co_await send(client, body.error().response());
+        co_return;
+    }
+    http::Response response;
+    const auto done = Signal::create(worker_.context.get_executor());
+    // This frame waits until the job is done, so the job may use what the frame owns.
+    asio::post(*common_.admin_thread, [this, &client, &body, &response, done] {
+        response = common_.admin->handle(client.head(), body->view());
+        done->notify();
+    });
+    co_await done->wait();
+    co_await send(client, std::move(response));
+}
+
+Awaitable<> GatewayHandler::send(proxy::ClientStream& client, http::Response response) {
+    response.fields.set("x-request-id", proxy::make_request_id());
+    const bool sent = co_await client.send(response);
+    if (!sent) log::debug("a client left before its answer");
+}
+
+http::Response GatewayHandler::answer_small(const http::RequestHead& head) const {
+    const std::string_view path = head.path();
+    const bool known = path == "/healthz" || path == "/readyz" || path == "/metrics";
+    if (!known) return http::unknown_path(head.method, path).response();
+    if (head.method != "GET" && head.method != "HEAD") {
+        return http::wrong_method(head.method, path, "GET").response();
+    }
+    if (path == "/metrics") {
+        return text(200, common_.registry->expose(), "text/plain; version=0.0.4; charset=utf-8");
+    }
+    const bool storage = worker_.shared.ledger.healthy();
+    // Alive though degraded: a restart would not mend a full disk.
+    if (path == "/healthz")
+        return text(200, storage ? "ok\n" : "degraded: the ledger cannot be written\n");
+    if (common_.draining) return text(503, "draining\n");
+    if (!storage) return text(503, "not ready: the ledger cannot be written\n");
+    return text(200, "ready\n");
+}
+
+}  // namespace weir::server

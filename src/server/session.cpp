@@ -1,0 +1,367 @@
+#include "session.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <exception>
+#include <sys/socket.h>
+#include <unordered_set>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/post.hpp>
+
+#include "weir/base/log.hpp"
+
+namespace weir::server {
+
+namespace {
+
+constexpr std::size_t kFirstInput = 4 << 10;  // grows only for heads and uploads that need it
+constexpr std::size_t kBodyStep = 256 << 10;  // a declared length is not believed at once
+constexpr std::chrono::seconds kSlowBodyAfter{30};
+constexpr std::uint64_t kSlowestBodyPerSecond = 16 << 10;
+constexpr std::chrono::seconds kLinger{2};
+constexpr std::size_t kLingerBytes = 1 << 20;
+
+// The sessions of this worker: a worker is one thread.
+thread_local std::unordered_set<Session*> t_sessions;
+
+}  // namespace
+
+Session::Session(TcpSocket socket, Handler& handler, std::shared_ptr<SessionSettings> settings)
+    : socket_(std::move(socket)),
+      handler_(handler),
+      settings_(std::move(settings)),
+      parser_(handler.limits().head_bytes),
+      watchdog_(socket_.get_executor(), [this] {
+          timed_out_ = true;
+          SysError ignored;
+          socket_.cancel(ignored);
+      }) {
+    settings_->connections.fetch_add(1, std::memory_order_relaxed);
+    t_sessions.insert(this);
+}
+
+Session::~Session() {
+    t_sessions.erase(this);
+    settings_->connections.fetch_sub(1, std::memory_order_relaxed);
+}
+
+Awaitable<> Session::run() {
+    const auto self = shared_from_this();
+    SysError ignored;
+    socket_.non_blocking(true, ignored);
+    socket_.set_option(asio::ip::tcp::no_delay(true), ignored);
+    while (true) {
+        const bool have_head = co_await read_head();
+        if (!have_head) break;
+        const bool go_on = co_await serve_one();
+        if (!go_on) break;
+        first_request_ = false;
+    }
+    state_ = State::kClosing;
+    watchdog_.set(Deadline::never());
+    socket_.close(ignored);
+}
+
+void Session::close(bool idle_only) noexcept {
+    if (idle_only && state_ != State::kIdle) return;
+    SysError ignored;
+    socket_.close(ignored);
+    lost();
+}
+
+// ---- reading
+// ---------------------------------------------------------------------------------------
+
+Awaitable<bool> Session::fill(Deadline deadline) {
+    if (input_begin_ == input_end_) input_begin_ = input_end_ = 0;
+    if (input_end_ == input_size_) {
+        const std::size_t used = input_end_ - input_begin_;
+        if (input_begin_ > 0 && used < input_size_ / 2) {
+            std::memmove(input_.get(), input_.get() + input_begin_, used);
+        } else {
+            input_size_ = std::max(kFirstInput, input_size_ * 2);
+            auto grown = std::make_unique_for_overwrite<char[]>(input_size_);
+            if (used > 0) std::memcpy(grown.get(), input_.get() + input_begin_, used);
+            input_ = std::move(grown);
+        }
+        input_begin_ = 0;
+        input_end_ = used;
+    }
+    watchdog_.set(deadline);
+    const auto [error, size] = co_await socket_.async_read_some(
+        asio::buffer(input_.get() + input_end_, input_size_ - input_end_), kAwait
+    );
+    watchdog_.set(Deadline::never());
+    if (error) {
+        // timed_out_ says whether the watchdog did it.
+        if (!timed_out_) lost();
+        co_return false;
+    }
+    input_end_ += size;
+    co_return true;
+}
+
+Awaitable<bool> Session::read_head() {
+    const config::Limits limits = handler_.limits();
+    state_ = State::kIdle;
+    parser_.reset();
+    answer_ = Answer::kNone;
+    body_read_ = false;
+    sent_ = 0;
+    watcher_.reset();
+    // A silent new connection gets the time of a head; a kept one may rest longer.
+    Deadline deadline = Deadline::in(first_request_ ? limits.head_time : limits.keep_alive);
+    while (true) {
+        if (input_begin_ < input_end_) {
+            input_begin_ += parser_.feed(input());
+            if (parser_.state() == http::RequestParser::State::kRefused) {
+                const auto& why = parser_.refused();
+                co_await refuse(http::malformed_request(why.status, why.message));
+                co_return false;
+            }
+            if (parser_.state() != http::RequestParser::State::kHead) break;
+            if (state_ == State::kIdle && (parser_.started() || input_begin_ < input_end_)) {
+                state_ = State::kReadingHead;
+                deadline = Deadline::in(limits.head_time);
+            }
+        }
+        if (state_ == State::kIdle && settings_->draining && !first_request_) co_return false;
+        const bool more = co_await fill(deadline);
+        if (!more) {
+            if (timed_out_ && state_ == State::kReadingHead) {
+                co_await refuse(http::malformed_request(
+                    408, "The head of the request did not arrive in time; send it in one go."
+                ));
+            }
+            co_return false;
+        }
+    }
+    state_ = State::kHandling;
+    body_read_ = parser_.state() == http::RequestParser::State::kDone;
+    head_ = parser_.take_head();
+    co_return true;
+}
+
+Awaitable<std::expected<Buffer, http::ApiError>> Session::read_body(std::uint64_t limit_bytes) {
+    Buffer body(settings_->bodies);
+    if (body_read_) co_return body;
+    const bool sized = head_.framing == http::Framing::kLength;
+    if (sized && head_.content_length > limit_bytes) {
+        co_return std::unexpected(http::body_too_large(limit_bytes));
+    }
+    if (head_.expect_continue && input_begin_ == input_end_) {
+        static constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
+        const bool sent = co_await write_all({asio::buffer(kContinue)});
+        sent_ = 0;  // not a part of the answer
+        if (!sent) co_return std::unexpected(http::malformed_request(400, "The client left."));
+    }
+    std::optional<http::ApiError> error;
+    if (sized) {
+        error = co_await read_sized_body(body, head_.content_length);
+    } else {
+        error = co_await read_chunked_body(body, limit_bytes);
+    }
+    if (error) co_return std::unexpected(std::move(*error));
+    body_read_ = true;
+    co_return body;
+}
+
+namespace {
+
+// Each read may take `idle`; the whole must not be slower than the slowest pace that is bearable.
+Deadline body_deadline(
+    std::chrono::milliseconds idle, Deadline::Clock::time_point begun, std::uint64_t bytes
+) {
+    const auto bearable = kSlowBodyAfter + std::chrono::seconds(bytes / kSlowestBodyPerSecond);
+    return Deadline::in(idle).earlier(Deadline(begun + bearable));
+}
+
+http::ApiError late_body() {
+    return http::malformed_request(
+        408, "The body of the request came too slowly; check the connection and send it again."
+    );
+}
+
+http::ApiError cut_body() {
+    return http::malformed_request(400, "The connection ended inside the body of the request.");
+}
+
+}  // namespace
+
+Awaitable<std::optional<http::ApiError>> Session::read_sized_body(
+    Buffer& body, std::uint64_t size
+) {
+    const auto idle = handler_.limits().body_idle;
+    const auto begun = Deadline::Clock::now();
+    const std::string_view there = input().substr(0, size);
+    if (!body.reserve(std::min<std::uint64_t>(size, std::max(kBodyStep, there.size()))) ||
+        !body.append(there)) {
+        co_return http::bodies_full();
+    }
+    input_begin_ += there.size();
+    while (body.size() < size) {
+        if (body.room().empty() && !body.reserve(std::min<std::uint64_t>(size, body.size() * 4))) {
+            co_return http::bodies_full();
+        }
+        const auto room = body.room();
+        watchdog_.set(body_deadline(idle, begun, body.size()));
+        const auto [error, count] = co_await socket_.async_read_some(
+            asio::buffer(room.data(), std::min<std::uint64_t>(room.size(), size - body.size())),
+            kAwait
+        );
+        watchdog_.set(Deadline::never());
+        if (error) {
+            if (timed_out_) co_return late_body();
+            lost();
+            co_return cut_body();
+        }
+        body.commit(count);
+    }
+    parser_.body_was_read_outside();
+    co_return std::nullopt;
+}
+
+Awaitable<std::optional<http::ApiError>> Session::read_chunked_body(
+    Buffer& body, std::uint64_t limit_bytes
+) {
+    const auto idle = handler_.limits().body_idle;
+    const auto begun = Deadline::Clock::now();
+    std::string part;
+    while (true) {
+        if (input_begin_ < input_end_) {
+            part.clear();
+            input_begin_ += parser_.feed(input(), &part);
+            if (parser_.state() == http::RequestParser::State::kRefused) {
+                const auto& why = parser_.refused();
+                co_return http::malformed_request(why.status, why.message);
+            }
+            if (body.size() + part.size() > limit_bytes)
+                co_return http::body_too_large(limit_bytes);
+            if (!body.append(part)) co_return http::bodies_full();
+            if (parser_.state() == http::RequestParser::State::kDone) co_return std::nullopt;
+        }
+        const bool more = co_await fill(body_deadline(idle, begun, body.size()));
+        if (!more) co_return timed_out_ ? late_body() : cut_body();
+    }
+}
+
+// ---- serving
+// ---------------------------------------------------------------------------------------
+
+Awaitable<bool> Session::serve_one() {
+    std::string failure;
+    try {
+        co_await handler_.handle(*this);
+    } catch (const std::exception& bug) {
+        failure = bug.what();
+    }
+    if (!failure.empty()) {
+        log::error("a handler threw", {{"what", std::string_view(failure)}});
+        if (answer_ == Answer::kInPieces || answer_ == Answer::kPromised) abort();
+    }
+    watcher_.reset();
+    if (gone_ || answer_ == Answer::kAborted) co_return false;
+    if (answer_ == Answer::kNone) {
+        const bool sent = co_await send(http::internal_error().response());
+        if (!sent) co_return false;
+    }
+    if (answer_ !=
+        Answer::kDone) {  // begun and not ended: a bug, and the client must not be fooled
+        abort();
+        co_return false;
+    }
+    if (keep_alive_) co_return true;
+    co_await linger();
+    co_return false;
+}
+
+Awaitable<> Session::refuse(const http::ApiError& error) {
+    head_ = {};  // nothing of it can be trusted
+    head_.keep_alive = false;
+    body_read_ = false;
+    timed_out_ = false;
+    const bool sent = co_await send(error.response());
+    if (sent) co_await linger();
+}
+
+// We answered and will not read on. Closing with unread bytes would send a reset that can eat the
+// answer on its way: say that we are done, then read over what still comes, for a short while.
+Awaitable<> Session::linger() {
+    SysError error;
+    socket_.shutdown(asio::ip::tcp::socket::shutdown_send, error);
+    std::size_t drained = 0;
+    const Deadline deadline = Deadline::in(kLinger);
+    while (!error && drained < kLingerBytes) {
+        input_begin_ = input_end_ = 0;
+        const bool more = co_await fill(deadline);
+        if (!more) break;
+        drained += input_end_;
+    }
+}
+
+void Session::watch(std::shared_ptr<Signal> signal) {
+    watcher_ = std::move(signal);
+    if (gone_) {
+        if (watcher_) watcher_->notify_home();
+        return;
+    }
+    start_watch();
+}
+
+void Session::start_watch() {
+    // Bytes behind this request are the next one (pipelining): the kernel cannot tell us more.
+    if (watching_ || input_begin_ < input_end_) return;
+    watching_ = true;
+    socket_.async_wait(TcpSocket::wait_read, [self = shared_from_this()](SysError error) {
+        self->watching_ = false;
+        if (!error) self->check_gone();
+    });
+}
+
+void Session::check_gone() {
+    if (state_ != State::kHandling || watcher_ == nullptr) return;
+    char byte = 0;
+    const ssize_t size = ::recv(socket_.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    if (size > 0) return;  // pipelined
+    if (size < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) {
+        start_watch();
+        return;
+    }
+    // After a half-close our writes would still work, but nobody who speaks this API does that and
+    // reads on: an end of input is a client that left. A write that waits for it waits in vain.
+    lost();
+    SysError ignored;
+    socket_.cancel(ignored);
+}
+
+void Session::lost() noexcept {
+    gone_ = true;
+    if (watcher_) watcher_->notify_home();
+}
+
+// ---- free functions
+// ----------------------------------------------------------------------------------
+
+void start_session(TcpSocket socket, Handler& handler, std::shared_ptr<SessionSettings> settings) {
+    const Executor home = socket.get_executor();
+    auto session = std::make_shared<Session>(std::move(socket), handler, std::move(settings));
+    asio::co_spawn(home, session->run(), [session](std::exception_ptr bug) {
+        if (!bug) return;
+        try {
+            std::rethrow_exception(bug);
+        } catch (const std::exception& error) {
+            log::error(
+                "a session ended by an exception", {{"what", std::string_view(error.what())}}
+            );
+        }
+    });
+}
+
+void close_sessions(bool all) {
+    const std::vector<Session*> sessions(t_sessions.begin(), t_sessions.end());
+    for (Session* const session : sessions) session->close(!all);
+}
+
+}  // namespace weir::server

@@ -1,0 +1,105 @@
+// One client connection: reads requests, one after the other, and lends itself to the handler as
+// its ClientStream. Home worker only. It owns the socket; the coroutine that runs it keeps it
+// alive.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "weir/base/awaitable.hpp"
+#include "weir/base/watchdog.hpp"
+#include "weir/http/parser.hpp"
+#include "weir/http/write.hpp"
+#include "weir/server/listener.hpp"
+
+namespace weir::server {
+
+class Session final : public proxy::ClientStream, public std::enable_shared_from_this<Session> {
+public:
+    Session(TcpSocket socket, Handler& handler, std::shared_ptr<SessionSettings> settings);
+    ~Session() override;
+
+    // Serves until the connection closes.
+    [[nodiscard]] Awaitable<> run();
+    // Ends it: at once, or (`idle_only`) if it waits for a request.
+    void close(bool idle_only) noexcept;
+
+    // proxy::ClientStream
+    [[nodiscard]] const http::RequestHead& head() const noexcept override { return head_; }
+    [[nodiscard]] Awaitable<std::expected<Buffer, http::ApiError>> read_body(
+        std::uint64_t limit_bytes
+    ) override;
+    void watch(std::shared_ptr<Signal> signal) override;
+    [[nodiscard]] bool gone() const noexcept override { return gone_; }
+    [[nodiscard]] Awaitable<bool> send(const http::Response& response) override;
+    void begin(int status, http::Fields fields, std::optional<std::uint64_t> content_length)
+        override;
+    [[nodiscard]] Awaitable<bool> write(const std::vector<std::string_view>& pieces) override;
+    [[nodiscard]] Awaitable<bool> flush() override;
+    [[nodiscard]] Awaitable<bool> finish() override;
+    void abort() noexcept override;
+    [[nodiscard]] bool begun() const noexcept override { return sent_ > 0; }
+    [[nodiscard]] std::uint64_t bytes_sent() const noexcept override { return sent_; }
+
+private:
+    enum class State : std::uint8_t { kIdle, kReadingHead, kHandling, kClosing };
+    enum class Answer : std::uint8_t { kNone, kPromised, kInPieces, kDone, kAborted };
+
+    [[nodiscard]] Awaitable<bool> read_head();
+    // More input behind what is there. False: closed, broken or too late (see timed_out_).
+    [[nodiscard]] Awaitable<bool> fill(Deadline deadline);
+    [[nodiscard]] Awaitable<std::optional<http::ApiError>> read_sized_body(
+        Buffer& body, std::uint64_t size
+    );
+    [[nodiscard]] Awaitable<std::optional<http::ApiError>> read_chunked_body(
+        Buffer& body, std::uint64_t limit_bytes
+    );
+    [[nodiscard]] Awaitable<bool> serve_one();
+    [[nodiscard]] Awaitable<> refuse(const http::ApiError& error);
+    [[nodiscard]] Awaitable<> linger();
+    [[nodiscard]] Awaitable<bool> write_all(std::vector<asio::const_buffer> buffers);
+    [[nodiscard]] std::string make_head(
+        int status, const http::Fields& fields, std::optional<std::uint64_t> content_length
+    );
+    void skip_body();
+    void start_watch();
+    void check_gone();
+    void lost() noexcept;
+    [[nodiscard]] std::string_view input() const noexcept {
+        return {input_.get() + input_begin_, input_end_ - input_begin_};
+    }
+
+    TcpSocket socket_;
+    Handler& handler_;
+    std::shared_ptr<SessionSettings> settings_;
+    http::RequestParser parser_;
+    Watchdog watchdog_;
+
+    // Bytes read and not yet used: [begin, end) of a buffer that grows up to the head limit.
+    std::unique_ptr<char[]> input_;
+    std::size_t input_size_ = 0;
+    std::size_t input_begin_ = 0;
+    std::size_t input_end_ = 0;
+
+    http::RequestHead head_;
+    State state_ = State::kIdle;
+    Answer answer_ = Answer::kNone;
+    bool first_request_ = true;
+    bool body_read_ = false;   // nothing of the request is left on the wire
+    bool keep_alive_ = false;  // of the answer being written
+    bool chunked_ = false;
+    bool until_close_ = false;  // its end is the end of the connection
+    bool no_body_ = false;      // HEAD, 204, 304
+    std::string pending_head_;  // begin() was called, nothing went out yet
+    std::string chunk_head_;
+    std::uint64_t sent_ = 0;
+    bool timed_out_ = false;
+    bool gone_ = false;
+    bool watching_ = false;
+    std::shared_ptr<Signal> watcher_;
+};
+
+}  // namespace weir::server

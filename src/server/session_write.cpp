@@ -1,0 +1,132 @@
+// The answering half of a session: heads, chunks, and what becomes of the connection behind them.
+#include <algorithm>
+#include <tuple>
+#include <utility>
+
+#include "session.hpp"
+
+namespace weir::server {
+
+Awaitable<bool> Session::write_all(std::vector<asio::const_buffer> buffers) {
+    const auto stall = handler_.limits().write_stall;
+    std::size_t first = 0;
+    while (first < buffers.size() && !gone_) {
+        const std::vector<asio::const_buffer> left(
+            buffers.begin() + static_cast<std::ptrdiff_t>(first), buffers.end()
+        );
+        // Most answers fit into the socket's buffer: no need to ask the reactor first.
+        SysError error;
+        std::size_t size = socket_.write_some(left, error);
+        if (error == asio::error::would_block || error == asio::error::try_again) {
+            watchdog_.set(Deadline::in(stall));
+            std::tie(error, size) = co_await socket_.async_write_some(left, kAwait);
+            watchdog_.set(Deadline::never());
+        }
+        if (error) {
+            lost();
+            break;
+        }
+        sent_ += size;
+        while (first < buffers.size() && size >= buffers[first].size()) {
+            size -= buffers[first].size();
+            ++first;
+        }
+        if (first < buffers.size()) buffers[first] += size;
+    }
+    co_return !gone_;
+}
+
+std::string Session::make_head(
+    int status, const http::Fields& fields, std::optional<std::uint64_t> content_length
+) {
+    no_body_ = head_.method == "HEAD" || status == 204 || status == 304 || status < 200;
+    const bool old_client = head_.minor_version == 0;
+    chunked_ = !content_length && !no_body_ && !old_client;
+    until_close_ = !content_length && !no_body_ && old_client;
+    if (!body_read_) skip_body();
+    keep_alive_ = head_.keep_alive && body_read_ && !until_close_ && !settings_->draining;
+
+    http::Fields all;
+    for (const http::Field& field : fields) all.add(field.name, field.value);
+    if (!all.find("date")) all.add("date", http::http_date());
+    if (content_length && status != 204 && status != 304) {
+        all.add("content-length", std::to_string(*content_length));
+    }
+    if (chunked_) all.add("transfer-encoding", "chunked");
+    if (!keep_alive_) {
+        all.add("connection", "close");
+    } else if (old_client) {
+        all.add("connection", "keep-alive");
+    }
+    return http::write_response_head(1, status, all);
+}
+
+// Refused before its body was read: a small body that has arrived as well is read over, and the
+// connection stays usable.
+void Session::skip_body() {
+    const bool here = head_.framing == http::Framing::kLength &&
+                      head_.content_length <= input_end_ - input_begin_;
+    if (!here || state_ != State::kHandling) return;
+    input_begin_ += static_cast<std::size_t>(head_.content_length);
+    parser_.body_was_read_outside();
+    body_read_ = true;
+}
+
+Awaitable<bool> Session::send(const http::Response& response) {
+    pending_head_.clear();  // of an answer that came to nothing
+    const std::string head = make_head(response.status, response.fields, response.body.size());
+    answer_ = Answer::kDone;
+    std::vector<asio::const_buffer> buffers = {asio::buffer(head)};
+    if (!no_body_ && !response.body.empty()) buffers.push_back(asio::buffer(response.body));
+    co_return co_await write_all(std::move(buffers));
+}
+
+void Session::begin(int status, http::Fields fields, std::optional<std::uint64_t> content_length) {
+    pending_head_ = make_head(status, fields, content_length);
+    answer_ = Answer::kPromised;
+}
+
+Awaitable<bool> Session::write(const std::vector<std::string_view>& pieces) {
+    std::vector<asio::const_buffer> buffers;
+    buffers.reserve(pieces.size() + 3);
+    const std::string head = std::exchange(pending_head_, {});
+    if (!head.empty()) buffers.push_back(asio::buffer(head));
+    answer_ = Answer::kInPieces;
+    std::size_t size = 0;
+    for (const std::string_view piece : pieces) size += piece.size();
+    if (size > 0 && !no_body_) {  // an empty chunk would be the end of the body
+        if (chunked_) {
+            chunk_head_ = http::chunk_head(size);
+            buffers.emplace_back(asio::buffer(chunk_head_));
+        }
+        for (const std::string_view piece : pieces) buffers.emplace_back(asio::buffer(piece));
+        if (chunked_) buffers.emplace_back(asio::buffer("\r\n", 2));
+    }
+    if (buffers.empty()) co_return !gone_;
+    co_return co_await write_all(std::move(buffers));
+}
+
+Awaitable<bool> Session::flush() {
+    if (pending_head_.empty()) co_return !gone_;
+    co_return co_await write({});
+}
+
+Awaitable<bool> Session::finish() {
+    const std::string head = std::exchange(pending_head_, {});
+    std::vector<asio::const_buffer> buffers;
+    if (!head.empty()) buffers.push_back(asio::buffer(head));
+    if (chunked_) buffers.push_back(asio::buffer(http::kLastChunk));
+    answer_ = Answer::kDone;
+    if (buffers.empty()) co_return !gone_;
+    co_return co_await write_all(std::move(buffers));
+}
+
+void Session::abort() noexcept {
+    answer_ = Answer::kAborted;
+    SysError ignored;
+    // An end of the connection would be a clean end of such a body: reset it.
+    if (until_close_) socket_.set_option(asio::socket_base::linger(true, 0), ignored);
+    socket_.close(ignored);
+}
+
+}  // namespace weir::server
