@@ -1,0 +1,251 @@
+#include "weir/app/commands.hpp"
+
+#include <cstdio>
+#include <string>
+#include <string_view>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "weir/app/client.hpp"
+
+#include "commands_parts.hpp"
+
+namespace weir::app {
+namespace {
+
+constexpr std::string_view kExitCodes =
+    "\nExit codes: 0 done, 1 failed, 2 the command line or the config is wrong.";
+
+std::string examples(std::string_view lines) {
+    return fmt::format("Examples:\n{}{}", lines, kExitCodes);
+}
+
+// Everything that may stand on the command line.
+struct Arguments {
+    ServeOptions serve;
+    CheckOptions check;
+    RemoteOptions remote;
+    std::string name;
+    std::string plan;
+    std::string team;
+    std::string span = "1d";
+    std::string model;
+    std::string health_url;
+    bool json = false;
+};
+
+void add_config(CLI::App& command, std::string& path) {
+    path = default_config();
+    command.add_option("-c,--config", path, "The config file")
+        ->envname("WEIR_CONFIG")
+        ->type_name("FILE")
+        ->capture_default_str();
+}
+
+void add_json(CLI::App& command, bool& json) {
+    command.add_flag("--json", json, "Print JSON, for programs");
+}
+
+// For the commands that speak to the running gateway.
+void add_remote(CLI::App& command, RemoteOptions& options) {
+    command
+        .add_option(
+            "--url",
+            options.url,
+            "Where the gateway is; otherwise WEIR_URL, otherwise `listen` of the config"
+        )
+        ->type_name("URL");
+    command
+        .add_option(
+            "--token-file",
+            options.token_file,
+            "A file with the admin token; otherwise WEIR_ADMIN_TOKEN, otherwise admin-token in "
+            "`data` of the config"
+        )
+        ->type_name("FILE");
+    add_config(command, options.config);
+    add_json(command, options.json);
+}
+
+void add_local_commands(CLI::App& app, Arguments& arguments, int& result) {
+    auto* const serve_command = app.add_subcommand("serve", "Run the gateway in the foreground");
+    add_config(*serve_command, arguments.serve.config);
+    serve_command->add_flag(
+        "-q,--quiet",
+        arguments.serve.quiet,
+        "Do not print the address and a key to try with; for places where the output is kept"
+    );
+    serve_command->footer(examples(
+        "  weir serve --config config/weir.yaml\n"
+        "  WEIR_LISTEN=0.0.0.0:8080 weir serve --quiet\n"
+        "SIGTERM or SIGINT drains and ends it, a second one hurries; SIGHUP reloads the config."
+    ));
+    serve_command->callback([&] { result = serve(arguments.serve); });
+
+    auto* const check_command =
+        app.add_subcommand("check", "Check a config file and say what its plans allow");
+    add_config(*check_command, arguments.check.config);
+    add_json(*check_command, arguments.check.json);
+    check_command->footer(
+        examples("  weir check --config my.yaml\n"
+                 "  weir check --config my.yaml && weir reload\n")
+    );
+    check_command->callback([&] { result = check(arguments.check); });
+
+    auto* const health_command =
+        app.add_subcommand("health", "Ask a gateway on this machine whether it is alive");
+    health_command
+        ->add_option(
+            "--url",
+            arguments.health_url,
+            "Where it is; otherwise WEIR_URL, WEIR_LISTEN, 127.0.0.1:8080"
+        )
+        ->type_name("URL");
+    add_json(*health_command, arguments.json);
+    health_command->footer(
+        examples("  weir health\n"
+                 "  weir health --url http://127.0.0.1:9000\n"
+                 "Answers within a second; no config and no token are needed.")
+    );
+    health_command->callback([&] { result = health(arguments.health_url, arguments.json); });
+
+    auto* const version_command = app.add_subcommand("version", "Print the version");
+    add_json(*version_command, arguments.json);
+    version_command->footer(examples("  weir version\n  weir version --json"));
+    version_command->callback([&] {
+        fmt::print(
+            fmt::runtime(arguments.json ? "{{\"version\":\"{}\"}}\n" : "weir {}\n"), WEIR_VERSION
+        );
+        result = kDone;
+    });
+}
+
+void add_keys(CLI::App& app, Arguments& arguments, int& result) {
+    auto* const keys = app.add_subcommand("keys", "Make, list, show and revoke keys");
+    keys->require_subcommand(1);
+    keys->footer(
+        examples("  weir keys create bob --plan plus\n"
+                 "  weir keys list\n"
+                 "  weir keys revoke bob")
+    );
+
+    auto* const create = keys->add_subcommand("create", "Make a key; its text is shown once");
+    create->add_option("name", arguments.name, "Of its holder; history belongs to the name")
+        ->required();
+    create->add_option("--plan", arguments.plan, "A plan of the config")->required();
+    create->add_option("--team", arguments.team, "Keys of a team share the cache");
+    add_remote(*create, arguments.remote);
+    create->footer(
+        examples("  weir keys create bob --plan plus --team research\n"
+                 "  weir keys create ci --plan plus --json | jq -r .key")
+    );
+    create->callback([&] {
+        Json body{{"name", arguments.name}, {"plan", arguments.plan}};
+        if (!arguments.team.empty()) body["team"] = arguments.team;
+        result = remote(arguments.remote, {"POST", "keys", std::move(body)}, tell_new_key);
+    });
+
+    auto* const list = keys->add_subcommand("list", "List all keys, without their text");
+    add_remote(*list, arguments.remote);
+    list->footer(examples("  weir keys list\n  weir keys list --json | jq -r '.keys[].name'"));
+    list->callback([&] { result = remote(arguments.remote, {"GET", "keys", nullptr}, tell_keys); });
+
+    auto* const show = keys->add_subcommand("show", "Show a key and how its caps stand");
+    show->add_option("name", arguments.name, "Its name or id")->required();
+    add_remote(*show, arguments.remote);
+    show->footer(examples("  weir keys show bob"));
+    show->callback([&] {
+        const auto path = "keys/" + percent_encode(arguments.name);
+        result = remote(arguments.remote, {"GET", path, nullptr}, tell_key);
+    });
+
+    auto* const revoke =
+        keys->add_subcommand("revoke", "Revoke a key; in force when the command returns");
+    revoke->add_option("name", arguments.name, "Its name or id")->required();
+    add_remote(*revoke, arguments.remote);
+    revoke->footer(examples("  weir keys revoke bob"));
+    revoke->callback([&] {
+        const auto path = "keys/" + percent_encode(arguments.name);
+        result = remote(arguments.remote, {"DELETE", path, nullptr}, tell_revoked);
+    });
+}
+
+void add_cache(CLI::App& app, Arguments& arguments, int& result) {
+    auto* const cache = app.add_subcommand("cache", "Look at or clear the response cache");
+    cache->require_subcommand(1);
+    cache->footer(examples("  weir cache stats\n  weir cache clear --model gpt-4"));
+
+    auto* const stats = cache->add_subcommand("stats", "Sizes, hits and misses");
+    add_remote(*stats, arguments.remote);
+    stats->footer(examples("  weir cache stats"));
+    stats->callback([&] {
+        result = remote(arguments.remote, {"GET", "cache", nullptr}, tell_cache);
+    });
+
+    auto* const clear = cache->add_subcommand("clear", "Remove stored answers");
+    clear->add_option("--model", arguments.model, "Only those of this served model");
+    add_remote(*clear, arguments.remote);
+    clear->footer(examples("  weir cache clear\n  weir cache clear --model gpt-4-0613"));
+    clear->callback([&, clear] {
+        // `--model ""` from a script whose variable is empty must not clear everything.
+        const bool one = clear->count("--model") > 0;
+        const auto path = one ? "cache?model=" + percent_encode(arguments.model) : "cache";
+        result = remote(arguments.remote, {"DELETE", path, nullptr}, tell_cleared);
+    });
+}
+
+void add_remote_commands(CLI::App& app, Arguments& arguments, int& result) {
+    auto* const reload =
+        app.add_subcommand("reload", "Let the running gateway read its config again");
+    add_remote(*reload, arguments.remote);
+    reload->footer(examples(
+        "  weir reload\n"
+        "A config with faults changes nothing: they are told, and the old one stays in force."
+    ));
+    reload->callback([&] {
+        result = remote(arguments.remote, {"POST", "reload", nullptr}, tell_reloaded);
+    });
+
+    add_keys(app, arguments, result);
+
+    auto* const usage = app.add_subcommand("usage", "Messages by key and model");
+    usage->add_option("--span", arguments.span, "The last 4h, 1d, 30d, ...; at most 32d")
+        ->capture_default_str();
+    add_remote(*usage, arguments.remote);
+    usage->footer(examples("  weir usage\n  weir usage --span 30d --json"));
+    usage->callback([&] {
+        const auto path = "usage?span=" + percent_encode(arguments.span);
+        result = remote(arguments.remote, {"GET", path, nullptr}, tell_usage);
+    });
+
+    add_cache(app, arguments, result);
+}
+
+}  // namespace
+
+int run_command_line(int argc, const char* const* argv) {
+    CLI::App app("Weir: one OpenAI-compatible endpoint for a team, with exact caps and a cache.");
+    app.name("weir");
+    app.require_subcommand(1);
+    app.set_version_flag("--version", "weir " WEIR_VERSION);
+    app.footer(
+        examples("  weir serve --config config/weir.yaml\n"
+                 "  weir keys create bob --plan plus\n"
+                 "  weir keys create --help")
+    );
+
+    Arguments arguments;
+    int result = kDone;
+    add_local_commands(app, arguments, result);
+    add_remote_commands(app, arguments, result);
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+        // Help and version come as exceptions with exit code 0.
+        return app.exit(error) == 0 ? kDone : kWrong;
+    }
+    return result;
+}
+
+}  // namespace weir::app

@@ -1,0 +1,173 @@
+// `weir serve`: the gateway in the foreground, until a signal ends it.
+#include <algorithm>
+#include <csignal>
+#include <cstdio>
+#include <ctime>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "weir/app/client.hpp"
+#include "weir/app/gateway.hpp"
+#include "weir/base/log.hpp"
+#include "weir/base/text.hpp"
+#include "weir/config/load.hpp"
+
+#include "commands_parts.hpp"
+
+namespace weir::app {
+namespace {
+
+sigset_t set_of(std::initializer_list<int> signals) noexcept {
+    sigset_t set;
+    sigemptyset(&set);
+    for (const int signal : signals) sigaddset(&set, signal);
+    return set;
+}
+
+// A second request to end ends the wait of the first.
+class Hurry {
+public:
+    bool operator()() noexcept {
+        const auto end = set_of({SIGTERM, SIGINT});
+        const timespec now{};
+        if (!hurried_ && sigtimedwait(&end, nullptr, &now) > 0) hurried_ = true;
+        return hurried_;
+    }
+
+private:
+    bool hurried_ = false;
+};
+
+// For a POSIX shell.
+std::string shell_quoted(std::string_view text) {
+    std::string out = "'";
+    for (const char c : text) {
+        if (c == '\'') {
+            out += R"('\'')";
+        } else {
+            out += c;
+        }
+    }
+    return out + "'";
+}
+
+// A model that this config has an upstream for, to try with.
+std::string trial_model(const config::Config& config) {
+    constexpr std::string_view kFirst = "gpt-4";
+    std::string_view other;
+    for (const auto& upstream : config.upstreams) {
+        for (const auto& pattern : upstream.models) {
+            if (glob_match(pattern, kFirst)) return std::string(kFirst);
+            if (other.empty() && pattern.find_first_of("*?") == std::string::npos) other = pattern;
+        }
+    }
+    return std::string(other.empty() ? kFirst : other);
+}
+
+void print_welcome(const Gateway& gateway, const config::Config& config) {
+    const auto addresses = gateway.addresses();
+    std::string text;
+    for (const auto& address : addresses) {
+        text += fmt::format("Weir " WEIR_VERSION " listens on http://{}\n", address);
+    }
+    if (gateway.uses_demo()) {
+        text +=
+            "No upstream has a key: the built-in demo upstream answers. It is no model; set "
+            "OPENAI_API_KEY (or what the config names) for a real one.\n";
+    } else {
+        for (const auto& upstream : config.upstreams) {
+            text += fmt::format("Upstream {}: {}\n", upstream.name, upstream.url);
+        }
+    }
+    text += fmt::format("The admin token is in {}/admin-token\n", gateway.data());
+    const auto& key = gateway.trial_key();
+    if (key.empty()) {
+        text += "There is no key yet. Make one: weir keys create NAME --plan PLAN\n";
+    } else {
+        text += fmt::format("A key to try with: {}\n\nTry it:\n", key);
+        const auto body = fmt::format(
+            R"({{"model":{},"stream":true,"messages":[{{"role":"user","content":"Hello"}}]}})",
+            json_quote(trial_model(config))
+        );
+        text += fmt::format(
+            "curl -N {}/v1/chat/completions -H {} -H 'Content-Type: application/json' -d {}\n",
+            url_of_listener(addresses.empty() ? "127.0.0.1:8080" : addresses.front()),
+            shell_quoted("Authorization: Bearer " + key),
+            shell_quoted(body)
+        );
+    }
+    std::fwrite(text.data(), 1, text.size(), stdout);
+    std::fflush(stdout);
+}
+
+void reload(Gateway& gateway) {
+    const auto done = gateway.reload();
+    if (done) {
+        log::info("config reloaded");
+        return;
+    }
+    log::error("reload refused, the old config stays in force");
+    std::string_view faults = done.error().detail;
+    while (!faults.empty()) {
+        const auto end = std::min(faults.find('\n'), faults.size());
+        log::error("config fault", {{"fault", faults.substr(0, end)}});
+        faults.remove_prefix(std::min(end + 1, faults.size()));
+    }
+}
+
+// Until a signal ends it.
+void wait_for_the_end(Gateway& gateway) {
+    const auto awaited = set_of({SIGTERM, SIGINT, SIGHUP});
+    for (;;) {
+        int signal = 0;
+        if (sigwait(&awaited, &signal) != 0) continue;
+        if (signal == SIGHUP) {
+            reload(gateway);
+            continue;
+        }
+        log::info(
+            "draining", {{"signal", std::string_view(signal == SIGTERM ? "SIGTERM" : "SIGINT")}}
+        );
+        gateway.drain(Hurry());
+        return;
+    }
+}
+
+// Stops the log's thread on every way out.
+struct Log {
+    explicit Log(log::Settings settings) { log::start(settings); }
+    ~Log() { log::stop(); }
+    Log(const Log&) = delete;
+    Log& operator=(const Log&) = delete;
+};
+
+}  // namespace
+
+int serve(const ServeOptions& options) {
+    const auto config = config::load_file(options.config);
+    if (!config) {
+        complain(config.error());
+        return kWrong;
+    }
+    // Before any thread starts, so that all inherit it and only sigwait() sees these.
+    const auto awaited = set_of({SIGTERM, SIGINT, SIGHUP});
+    pthread_sigmask(SIG_BLOCK, &awaited, nullptr);
+
+    const Log log((*config)->log);
+    auto gateway =
+        Gateway::start(*config, [path = options.config] { return config::load_file(path); });
+    if (!gateway) {
+        complain(gateway.error().detail);
+        return gateway.error().code == ErrorCode::kConfig ? kWrong : kFailed;
+    }
+    if (!options.quiet) print_welcome(**gateway, **config);
+    wait_for_the_end(**gateway);
+    gateway->reset();
+    return kDone;
+}
+
+}  // namespace weir::app

@@ -1,0 +1,354 @@
+// The `weir` binary as people and scripts use it.
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "weir/app/client.hpp"
+
+#include "process.hpp"
+
+namespace weir::test {
+namespace {
+
+using app::call;
+using app::HttpCall;
+using nlohmann::json;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+class CommandLine : public ::testing::Test {
+protected:
+    void SetUp() override {
+        std::string name = (std::filesystem::temp_directory_path() / "weir-app-XXXXXX").string();
+        ASSERT_NE(mkdtemp(name.data()), nullptr);
+        directory_ = name;
+        config_ = write("weir.yaml", good());
+    }
+    void TearDown() override { std::filesystem::remove_all(directory_); }
+
+    [[nodiscard]] std::string good() const {
+        return "listen: \"127.0.0.1:0\"\n"
+               "data: " +
+               directory_ +
+               "/data\n"
+               "workers: 1\n"
+               "demo: when no upstream has a key\n"
+               "upstreams: [{name: openai, url: \"https://127.0.0.1:9/v1\", key: \"\"}]\n"
+               "plans:\n"
+               "  plus: {caps: [{models: \"gpt-4*\", allow: 100/4h}, {models: \"*\", allow: "
+               "7/day}]}\n"
+               "  free: {}\n";
+    }
+    std::string write(const std::string& name, const std::string& text) {
+        const auto path = directory_ + "/" + name;
+        std::ofstream(path) << text;
+        return path;
+    }
+    Finished weir(std::vector<std::string> arguments) {
+        arguments.insert(arguments.begin(), WEIR_BINARY);
+        return run(std::move(arguments), environment_);
+    }
+    // A command to the gateway that start() started.
+    Finished ask(std::vector<std::string> arguments) {
+        arguments.insert(arguments.end(), {"--url", url_, "--config", config_});
+        return weir(std::move(arguments));
+    }
+
+    void start(std::vector<std::string> more = {}) {
+        std::vector<std::string> arguments = {WEIR_BINARY, "serve", "--config", config_};
+        arguments.insert(arguments.end(), more.begin(), more.end());
+        gateway_ = std::make_unique<Process>(std::move(arguments), environment_);
+        welcome_ = gateway_->read_until("curl -N");
+        welcome_ = gateway_->read_until("-d '");
+        url_ = behind("listens on ");
+        key_ = behind("A key to try with: ");
+        ASSERT_THAT(url_, StartsWith("http://127.0.0.1:")) << gateway_->finish().err;
+    }
+    // The word behind `mark` in the welcome.
+    std::string behind(const std::string& mark) const {
+        const auto at = welcome_.find(mark);
+        if (at == std::string::npos) return "";
+        const auto begin = at + mark.size();
+        return welcome_.substr(begin, welcome_.find_first_of(" \n", begin) - begin);
+    }
+
+    std::string directory_;
+    std::string config_;
+    Process::Environment environment_ = {"PATH=/usr/bin:/bin"};
+    std::unique_ptr<Process> gateway_;
+    std::string welcome_;
+    std::string url_;
+    std::string key_;
+};
+
+TEST_F(CommandLine, EveryCommandHasHelpWithExamples) {
+    const std::vector<std::vector<std::string>> commands = {
+        {},
+        {"serve"},
+        {"check"},
+        {"health"},
+        {"reload"},
+        {"keys"},
+        {"keys", "create"},
+        {"keys", "list"},
+        {"keys", "show"},
+        {"keys", "revoke"},
+        {"usage"},
+        {"cache"},
+        {"cache", "stats"},
+        {"cache", "clear"},
+        {"version"},
+    };
+    for (auto command : commands) {
+        command.emplace_back("--help");
+        const auto done = weir(command);
+        EXPECT_EQ(done.exit_code, 0);
+        EXPECT_THAT(done.out, AllOf(HasSubstr("Examples:\n  "), HasSubstr("Exit codes")));
+        EXPECT_THAT(done.err, IsEmpty());
+    }
+}
+
+TEST_F(CommandLine, WrongUseIsTwo) {
+    const std::vector<std::vector<std::string>> wrong = {
+        {},
+        {"serv"},
+        {"--wrong"},
+        {"serve", "extra"},
+        {"keys"},
+        {"keys", "create"},
+        {"keys", "create", "bob"},
+        {"keys", "show"},
+        {"cache", "clear", "--model"},
+        {"version", "--josn"},
+    };
+    for (const auto& arguments : wrong) {
+        const auto done = weir(arguments);
+        EXPECT_EQ(done.exit_code, 2) << done.out;
+        EXPECT_THAT(done.err, Not(IsEmpty()));
+        EXPECT_THAT(done.out, IsEmpty());
+    }
+}
+
+TEST_F(CommandLine, TellsItsVersion) {
+    EXPECT_EQ(weir({"version"}).out, "weir " WEIR_VERSION "\n");
+    EXPECT_EQ(weir({"--version"}).out, "weir " WEIR_VERSION "\n");
+    EXPECT_EQ(json::parse(weir({"version", "--json"}).out)["version"], WEIR_VERSION);
+}
+
+TEST_F(CommandLine, CheckSaysWhatAConfigAllows) {
+    const auto done = weir({"check", "--config", config_});
+    EXPECT_EQ(done.exit_code, 0) << done.err;
+    EXPECT_THAT(done.out, StartsWith("config ok"));
+    EXPECT_THAT(
+        done.out, AllOf(HasSubstr("plan plus:"), HasSubstr("100 messages"), HasSubstr("4 h"))
+    );
+    EXPECT_THAT(done.out, HasSubstr("plan free: no caps"));
+    const auto machine = json::parse(weir({"check", "--config", config_, "--json"}).out);
+    EXPECT_EQ(machine["ok"], true);
+    EXPECT_EQ(machine["plans"].size(), 2U);
+}
+
+TEST_F(CommandLine, CheckTellsAllFaults) {
+    const auto bad = write("bad.yaml", "listen: 5\nplanz: {}\ndemo: maybe\n");
+    const auto done = weir({"check", "--config", bad});
+    EXPECT_EQ(done.exit_code, 2);
+    EXPECT_THAT(done.out, IsEmpty());
+    EXPECT_THAT(
+        done.err, AllOf(HasSubstr(bad + ":1:"), HasSubstr(bad + ":2:"), HasSubstr(bad + ":3:"))
+    );
+    const auto machine = json::parse(weir({"check", "--config", bad, "--json"}).out);
+    EXPECT_EQ(machine["ok"], false);
+    EXPECT_GE(machine["faults"].size(), 3U);
+    EXPECT_EQ(weir({"check", "--config", directory_ + "/none.yaml"}).exit_code, 2);
+    EXPECT_EQ(weir({"serve", "--config", bad}).exit_code, 2);
+    environment_.push_back("WEIR_CONFIG=" + bad);
+    EXPECT_EQ(weir({"check"}).exit_code, 2) << "WEIR_CONFIG names the config";
+}
+
+TEST_F(CommandLine, NobodyThereIsOne) {
+    // Port 9 (discard) is not served on a machine that runs tests; a refused connection at once.
+    const auto health = weir({"health", "--url", "http://127.0.0.1:9"});
+    EXPECT_EQ(health.exit_code, 1);
+    EXPECT_THAT(health.err, HasSubstr("127.0.0.1:9"));
+    environment_.emplace_back("WEIR_ADMIN_TOKEN=some-secret-token");
+    for (const std::vector<std::string>& command : std::vector<std::vector<std::string>>{
+             {"reload"}, {"usage"}, {"keys", "list"}, {"cache", "stats"}
+         }) {
+        auto arguments = command;
+        arguments.insert(arguments.end(), {"--url", "127.0.0.1:9"});
+        const auto done = weir(arguments);
+        EXPECT_EQ(done.exit_code, 1) << done.err;
+        EXPECT_THAT(done.err, AllOf(HasSubstr("127.0.0.1:9"), Not(HasSubstr("some-secret-token"))));
+    }
+    EXPECT_EQ(weir({"health", "--url", "ftp://127.0.0.1:9"}).exit_code, 1);
+}
+
+TEST_F(CommandLine, AMissingTokenOrConfigIsTwo) {
+    const auto no_token = weir({"usage", "--config", config_});
+    EXPECT_EQ(no_token.exit_code, 2);
+    EXPECT_THAT(no_token.err, HasSubstr(directory_ + "/data/admin-token"));
+    const auto no_config = weir({"usage", "--config", directory_ + "/none.yaml"});
+    EXPECT_EQ(no_config.exit_code, 2);
+    const auto two_lines = write("token", "one\ntwo\n");
+    EXPECT_EQ(weir({"usage", "--url", "127.0.0.1:9", "--token-file", two_lines}).exit_code, 2);
+}
+
+TEST_F(CommandLine, ServeWelcomesWithACurlLineThatWorks) {
+    start();
+    EXPECT_THAT(welcome_, HasSubstr("demo upstream"));
+    EXPECT_THAT(welcome_, HasSubstr(directory_ + "/data/admin-token"));
+    EXPECT_EQ(weir({"health", "--url", url_}).exit_code, 0);
+
+    // What it prints is what works: run its line in a shell.
+    welcome_ = gateway_->read_until("}]}'\n");
+    const auto line = welcome_.substr(welcome_.find("curl -N"));
+    const auto answer = run({"/bin/sh", "-c", "exec " + line}, environment_);
+    EXPECT_EQ(answer.exit_code, 0) << answer.err;
+    EXPECT_THAT(answer.out, AllOf(StartsWith("data: "), HasSubstr("data: [DONE]")));
+    EXPECT_THAT(answer.out, HasSubstr("chat.completion.chunk"));
+
+    gateway_->signal(SIGTERM);
+    const auto end = gateway_->finish();
+    EXPECT_EQ(end.exit_code, 0) << end.err;
+    EXPECT_THAT(end.err, Not(HasSubstr(key_)));
+}
+
+TEST_F(CommandLine, QuietPrintsNothing) {
+    Process quiet({WEIR_BINARY, "serve", "--quiet", "--config", config_}, environment_);
+    // Nothing tells that it started: a signal before or after is an orderly end as well.
+    quiet.signal(SIGINT);
+    const auto end = quiet.finish();
+    EXPECT_THAT(end.out, IsEmpty());
+}
+
+TEST_F(CommandLine, ASecondGatewayOnTheSameDataFails) {
+    start();
+    const auto second = weir({"serve", "--config", config_});
+    EXPECT_EQ(second.exit_code, 1);
+    EXPECT_THAT(second.err, HasSubstr("ledger"));
+}
+
+TEST_F(CommandLine, APortInUseIsTwo) {
+    start();
+    const auto address = url_.substr(url_.find("//") + 2);
+    auto text = good();
+    text.replace(text.find("127.0.0.1:0"), 11, address);
+    text.replace(text.find("/data\n"), 5, "/data2");
+    const auto done = weir({"serve", "--config", write("second.yaml", text)});
+    EXPECT_EQ(done.exit_code, 2);
+    EXPECT_THAT(done.err, HasSubstr(address));
+}
+
+TEST_F(CommandLine, KeysAreMadeShownAndRevoked) {
+    start();
+    const auto made =
+        ask({"keys", "create", "bob", "--plan", "plus", "--team", "research", "--json"});
+    ASSERT_EQ(made.exit_code, 0) << made.err;
+    const auto key = json::parse(made.out)["key"].get<std::string>();
+    const auto list = ask({"keys", "list"});
+    EXPECT_THAT(list.out, AllOf(HasSubstr("NAME"), HasSubstr("bob"), HasSubstr("research")));
+    EXPECT_THAT(list.out, Not(HasSubstr(key)));
+
+    HttpCall models;
+    models.url = url_ + "/v1/models";
+    models.bearer = key;
+    EXPECT_EQ(call(models)->status, 200);
+
+    const auto shown = ask({"keys", "show", "bob"});
+    EXPECT_THAT(shown.out, AllOf(HasSubstr("100/4h"), HasSubstr("gpt-4*")));
+    EXPECT_THAT(ask({"keys", "create", "eve", "--plan", "plus"}).out, HasSubstr("sk-weir-"));
+
+    EXPECT_EQ(ask({"keys", "create", "bob", "--plan", "plus"}).exit_code, 1) << "conflict";
+    const auto no_plan = ask({"keys", "create", "tom", "--plan", "pluss"});
+    EXPECT_EQ(no_plan.exit_code, 2);
+    EXPECT_THAT(no_plan.err, HasSubstr("Did you mean `plus`?"));
+    const auto nobody = ask({"keys", "show", "bobb"});
+    EXPECT_EQ(nobody.exit_code, 1);
+    EXPECT_THAT(nobody.err, HasSubstr("`bob`"));
+
+    EXPECT_EQ(ask({"keys", "revoke", "bob"}).exit_code, 0);
+    EXPECT_EQ(call(models)->status, 401) << "revoked is in force when the command returns";
+    EXPECT_EQ(ask({"keys", "revoke", "bob"}).exit_code, 1);
+}
+
+TEST_F(CommandLine, UsageAndCacheTellWhatHappened) {
+    start();
+    HttpCall chat;
+    chat.method = "POST";
+    chat.url = url_ + "/v1/chat/completions";
+    chat.bearer = key_;
+    chat.body = R"({"model":"gpt-4","messages":[{"role":"user","content":"hello"}]})";
+    ASSERT_EQ(call(chat)->status, 200);
+    const auto usage = json::parse(ask({"usage", "--json"}).out);
+    EXPECT_EQ(usage["messages"], 1);
+    EXPECT_THAT(
+        ask({"usage", "--span", "2h"}).out, AllOf(HasSubstr("gpt-4"), HasSubstr("1 in the last 2h"))
+    );
+    EXPECT_EQ(ask({"usage", "--span", "2 hours"}).exit_code, 2);
+
+    EXPECT_THAT(ask({"cache", "stats"}).out, HasSubstr("in memory  1 answers"));
+    // What is still on its way to the disk would be removed, but not counted.
+    while (json::parse(ask({"cache", "stats", "--json"}).out)["entries"] != 1) {
+    }
+    EXPECT_EQ(ask({"cache", "clear", "--model", ""}).exit_code, 2);
+    EXPECT_EQ(ask({"cache", "clear", "--model", "gpt-4"}).out, "1 answer removed.\n");
+    EXPECT_EQ(ask({"cache", "clear"}).out, "0 answers removed.\n");
+}
+
+TEST_F(CommandLine, ReloadIsAllOrNothing) {
+    start();
+    EXPECT_EQ(ask({"keys", "create", "ann", "--plan", "extra"}).exit_code, 2);
+    write("weir.yaml", good() + "  extra: {}\n");
+    const auto done = ask({"reload"});
+    EXPECT_EQ(done.exit_code, 0) << done.err;
+    EXPECT_EQ(ask({"keys", "create", "ann", "--plan", "extra"}).exit_code, 0);
+
+    write("weir.yaml", good() + "  extra: {}\nwrong: 1\nworse: 2\n");
+    const auto token = directory_ + "/data/admin-token";
+    const auto bad = weir({"reload", "--url", url_, "--token-file", token});
+    EXPECT_EQ(bad.exit_code, 2);
+    EXPECT_THAT(bad.err, AllOf(HasSubstr("wrong"), HasSubstr("worse")));
+    EXPECT_EQ(weir({"keys", "show", "ann", "--url", url_, "--token-file", token}).exit_code, 0);
+}
+
+TEST_F(CommandLine, AWrongTokenIsRefused) {
+    start();
+    environment_.emplace_back("WEIR_ADMIN_TOKEN=not-the-token");
+    const auto done = ask({"keys", "list"});
+    EXPECT_EQ(done.exit_code, 1);
+    EXPECT_THAT(done.err, AllOf(HasSubstr("admin token"), Not(HasSubstr("not-the-token"))));
+    const auto with_key = [&] {
+        environment_.back() = "WEIR_ADMIN_TOKEN=" + key_;
+        return ask({"keys", "list"});
+    }();
+    EXPECT_EQ(with_key.exit_code, 1) << "a client's key is not the admin token";
+}
+
+TEST_F(CommandLine, HangupReloadsAndASecondSignalHurries) {
+    start();
+    write("weir.yaml", good() + "  extra: {}\n");
+    gateway_->signal(SIGHUP);
+    // The reload runs on another thread than ours: it is done when the plan is there.
+    bool there = false;
+    for (int i = 0; i < 200 && !there; ++i) {
+        there = ask({"keys", "create", "k" + std::to_string(i), "--plan", "extra"}).exit_code == 0;
+    }
+    EXPECT_TRUE(there);
+    gateway_->signal(SIGTERM);
+    gateway_->signal(SIGTERM);
+    EXPECT_EQ(gateway_->finish().exit_code, 0);
+}
+
+}  // namespace
+}  // namespace weir::test
