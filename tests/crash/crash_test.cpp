@@ -1,0 +1,182 @@
+// Promise 2 (durable): the real binary under load is killed by SIGKILL at a random moment, again
+// and again, on one data directory. What clients were answered is counted, and no more is counted
+// than was admitted.
+#include <atomic>
+#include <cstdlib>
+#include <fstream>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include "support/client.hpp"
+#include "support/fake_upstream.hpp"
+#include "support/process.hpp"
+#include "support/temp_dir.hpp"
+#include "support/test_gateway.hpp"
+
+namespace weir::test {
+namespace {
+
+int rounds() {
+    const char* const text = std::getenv("WEIR_CRASH_ROUNDS");
+    return text != nullptr ? std::atoi(text) : 20;
+}
+
+std::uint64_t seed() {
+    const char* const text = std::getenv("WEIR_TEST_SEED");
+    return text != nullptr ? std::strtoull(text, nullptr, 10) : std::random_device()();
+}
+
+// What clients know, over all rounds.
+struct Tally {
+    std::atomic<std::uint64_t> sent = 0;  // requests handed to the kernel: none more was admitted
+    std::atomic<std::uint64_t> answered = 0;  // of which a byte of an answer with 200 came
+    std::atomic<std::uint64_t> refused = 0;
+};
+
+class Gate {
+public:
+    explicit Gate(const GatewaySetup& setup, bool slow_disk = false)
+        : config_(directory_.path("weir.yaml")) {
+        if (slow_disk) {
+            // A sanitizer's runtime wants to be the first library; it need not be for this one.
+            const char* const options = std::getenv("ASAN_OPTIONS");
+            variables_ = {
+                std::string("LD_PRELOAD=") + WEIR_SLOW_SYNC,
+                std::string("ASAN_OPTIONS=verify_asan_link_order=0:") +
+                    (options != nullptr ? options : "")
+            };
+        }
+        std::ofstream file(config_);
+        file << setup.yaml(directory_.path("data"));
+    }
+    // Starts the binary on the same data directory.
+    [[nodiscard]] std::uint16_t start() {
+        process_ = std::make_unique<Process>(
+            std::vector<std::string>{WEIR_BINARY, "serve", "--config", config_},
+            directory_.path("out"),
+            variables_
+        );
+        const auto port = process_->wait_for_port();
+        EXPECT_TRUE(port) << process_->errors();
+        return port.value_or(0);
+    }
+    void kill() {
+        process_->signal(SIGKILL);
+        EXPECT_EQ(process_->wait(), 128 + SIGKILL);
+    }
+
+private:
+    TempDir directory_;
+    std::string config_;
+    std::vector<std::string> variables_;
+    std::unique_ptr<Process> process_;
+};
+
+// Clients that ask and ask, each question a new one, until the gateway is gone.
+std::vector<std::thread> flood(
+    std::uint16_t port, int clients, std::atomic<int>& question, Tally& tally
+) {
+    std::vector<std::thread> threads;
+    for (int i = 0; i < clients; ++i) {
+        threads.emplace_back([&, port, i] {
+            Client client(port);
+            while (true) {
+                const std::string body = chat_body("q" + std::to_string(++question), i % 2 == 0);
+                ++tally.sent;
+                if (!client.send(Ask{.key = kCarol, .body = body}.bytes())) return;
+                Answer answer = client.read_head();
+                if (answer.status == 0) return;
+                if (answer.status == 200) ++tally.answered;
+                if (answer.status == 429) ++tally.refused;
+                client.read_body(answer);
+                if (!answer.complete) return;
+            }
+        });
+    }
+    return threads;
+}
+
+// Used so far, as the ledger of the restarted process says.
+std::uint64_t counted(std::uint16_t port, std::uint64_t limit) {
+    const Answer answer = ask(port, {.method = "GET", .path = "/v1/models", .key = kCarol});
+    EXPECT_EQ(answer.status, 200) << answer.body;
+    return limit - std::stoull(answer.field("x-ratelimit-remaining-requests"));
+}
+
+void answer_any(Wire& wire, const SeenRequest& request) {
+    if (request.method == "GET") {
+        wire.json(R"({"object":"list","data":[]})");
+    } else {
+        answer_chat(wire, request, "a short answer");
+    }
+}
+
+// Kills and restarts; after each start the ledger's count stands between what clients got and sent.
+void kill_again_and_again(int times, bool slow_disk) {
+    const std::uint64_t run = seed();
+    std::printf("seed %llu\n", static_cast<unsigned long long>(run));
+    std::mt19937_64 random(run);
+    static constexpr std::uint64_t kLimit = 1'000'000;
+    FakeUpstream upstream(answer_any);
+    Gate gate(
+        {.upstream_url = upstream.url(), .caps = "[{models: \"*\", allow: 1000000/1d}]"}, slow_disk
+    );
+    Tally tally;
+    std::atomic<int> question = 0;
+    std::uint64_t before = 0;
+    for (int round = 0; round <= times; ++round) {
+        const std::uint16_t port = gate.start();
+        ASSERT_NE(port, 0);
+        const std::uint64_t used = counted(port, kLimit);
+        ASSERT_GE(used, tally.answered) << "answered and not counted, round " << round;
+        ASSERT_LE(used, tally.sent) << "counted and never sent, round " << round;
+        ASSERT_GE(used, before) << "forgotten, round " << round;
+        before = used;
+        if (round < times) {
+            std::vector<std::thread> clients = flood(port, 8, question, tally);
+            std::this_thread::sleep_for(std::chrono::microseconds(random() % 150'000));
+            gate.kill();
+            for (std::thread& client : clients) client.join();
+        }
+    }
+    EXPECT_GT(tally.answered, 0U) << "nothing was ever answered: the test tests nothing";
+    std::printf(
+        "sent %llu, counted %llu, answered %llu\n",
+        static_cast<unsigned long long>(tally.sent),
+        static_cast<unsigned long long>(before),
+        static_cast<unsigned long long>(tally.answered)
+    );
+    gate.kill();
+}
+
+TEST(Crash, AnsweredIsCountedAndNoMoreThanAdmitted) {
+    kill_again_and_again(rounds(), false);
+}
+
+TEST(Crash, NoAnswerIsSeenBeforeItsChargeIsOnASlowDisk) {
+    kill_again_and_again(rounds(), true);
+}
+
+TEST(Crash, ACapIsNeverPassedAcrossCrashes) {
+    std::mt19937_64 random(seed());
+    FakeUpstream upstream(answer_any);
+    Gate gate({.upstream_url = upstream.url(), .caps = "[{models: \"*\", allow: 60/4h}]"});
+    Tally tally;
+    std::atomic<int> question = 0;
+    for (int round = 0; round < 6; ++round) {
+        const std::uint16_t port = gate.start();
+        ASSERT_NE(port, 0);
+        std::vector<std::thread> clients = flood(port, 4, question, tally);
+        std::this_thread::sleep_for(std::chrono::microseconds(random() % 20'000));
+        gate.kill();
+        for (std::thread& client : clients) client.join();
+        EXPECT_LE(tally.answered, 60U) << "round " << round;
+    }
+}
+
+}  // namespace
+}  // namespace weir::test

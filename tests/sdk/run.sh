@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# The official OpenAI SDK against a gateway that this starts.   tests/sdk/run.sh WEIR_BINARY
+# Node 22 and the SDK come from package-lock.json: Debian 12's own Node 18 is too old for the SDK.
+set -euo pipefail
+weir=$(realpath "$1")
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+# npm writes what it installed into node_modules; the copy of the lock file says from which lock.
+if ! cmp -s package-lock.json node_modules/.installed-lock.json; then
+    npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+    cp package-lock.json node_modules/.installed-lock.json
+fi
+WEIR_BINARY=$weir exec node_modules/.bin/node --test --test-reporter=spec sdk.test.mjs
