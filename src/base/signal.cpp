@@ -24,7 +24,7 @@ void Signal::notify_home() {
 }
 
 Awaitable<bool> Signal::wait(Deadline deadline) {
-    // The caller may be the last owner otherwise gone while we are suspended.
+    // The last other owner may go while we are suspended.
     const auto self = shared_from_this();
     if (!set_) {
         timer_.expires_at(deadline.at());

@@ -3,6 +3,7 @@
 #include <thread>
 
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/post.hpp>
 #include <gtest/gtest.h>
 
 #include "weir/base/signal.hpp"
@@ -33,11 +34,15 @@ TEST(Signal, NoNotificationIsLostAcrossThreads) {
     int wakes = 0;
     static constexpr int kCount = 20'000;
     asio::co_spawn(context, count_wakes(signal, sent, kCount, wakes), rethrow);
-    std::thread notifier([&] {
-        for (int i = 0; i < kCount; ++i) {
-            ++sent;
-            signal->notify();
-        }
+    std::thread notifier;
+    // Behind the waiter's first step, so that it waits before the first notification is sent.
+    asio::post(context, [&] {
+        notifier = std::thread([&] {
+            for (int i = 0; i < kCount; ++i) {
+                ++sent;
+                signal->notify();
+            }
+        });
     });
     context.run();  // ends only if the last notification wakes the waiter
     notifier.join();
