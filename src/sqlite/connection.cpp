@@ -151,6 +151,16 @@ Result<> Connection::Impl::set_up() {
         return done;
     }
     if (options.mode == Mode::kReadWrite) {
+        // SQLite opens a file that it may not write for reading, and only the first INSERT fails.
+        if (sqlite3_db_readonly(db, "main") == 1) {
+            return fail(
+                ErrorCode::kStorage,
+                fmt::format(
+                    "{} cannot be written: give it to the user that Weir runs as (chown, chmod u+rw)",
+                    path
+                )
+            );
+        }
         // Sync first: switching to WAL writes already.
         if (Result<> done = execute(
                 options.sync == Sync::kFull ? "PRAGMA synchronous = FULL;"
@@ -232,7 +242,7 @@ Result<> Connection::reopen(bool create) {
     close();
     impl_->wal_pages = 0;
     impl_->last_code = SQLITE_OK;
-    if (!create && (!impl_->file || identity_of(impl_->path) != impl_->file)) {
+    if (!create && !is_file_in_place()) {
         return fail(
             ErrorCode::kStorage,
             fmt::format(
@@ -249,8 +259,11 @@ bool Connection::is_open() const noexcept {
 }
 
 bool Connection::is_in_place() const noexcept {
-    return impl_->file && identity_of(impl_->path) == impl_->file &&
-           identity_of(impl_->path + "-wal") == impl_->wal;
+    return is_file_in_place() && identity_of(impl_->path + "-wal") == impl_->wal;
+}
+
+bool Connection::is_file_in_place() const noexcept {
+    return impl_->file && identity_of(impl_->path) == impl_->file;
 }
 
 Result<Statement> Connection::prepare(std::string_view literal) {

@@ -19,6 +19,8 @@ using std::chrono::steady_clock;
 constexpr std::chrono::milliseconds kProbeEvery{250};
 // SQLite's own default; 4 MB of WAL.
 constexpr int kCheckpointPages = 1000;
+// Far more than what is queued at a stop ever takes.
+constexpr int kLastBatches = 64;
 
 struct Job {
     std::move_only_function<Result<>(Connection&)> work;
@@ -58,6 +60,7 @@ struct Writer::Impl {
     void loop();
     void finish();
     bool has_more();
+    bool in_place();
     Result<> connect_sources();
     Result<> write_batch(std::vector<Source*>& wrote, bool all);
     bool batch(bool probe);
@@ -72,6 +75,17 @@ bool Writer::Impl::has_more() {
     for (Source* source : sources) {
         if (source->has_more()) return true;
     }
+    return false;
+}
+
+// False: the writer is down, since what it commits would go nowhere.
+bool Writer::Impl::in_place() {
+    if (connection->is_in_place()) return true;
+    go_down(
+        {ErrorCode::kStorage,
+         fmt::format("{} or its -wal file was deleted or replaced", options.path)},
+        true
+    );
     return false;
 }
 
@@ -108,14 +122,7 @@ Result<> Writer::Impl::write_batch(std::vector<Source*>& wrote, bool all) {
 
 // One transaction over all sources. False: the writer is down.
 bool Writer::Impl::batch(bool probe) {
-    if (!connection->is_in_place()) {
-        go_down(
-            {ErrorCode::kStorage,
-             fmt::format("{} or its -wal file was deleted or replaced", options.path)},
-            true
-        );
-        return false;
-    }
+    if (!in_place()) return false;
     std::vector<Source*> wrote;
     if (const Result<> done = write_batch(wrote, probe); !done) {
         go_down(done.error(), false);
@@ -159,8 +166,10 @@ void Writer::Impl::go_down(const Error& error, bool moved) {
     // Moves what really is committed into the file while this connection still knows where that
     // ends: a commit frame whose sync failed stands behind that end, and would be taken for good
     // when the WAL is read again. If this fails too, recover() insists on it before anything is
-    // appended to that WAL.
-    if (connection->is_open() && options.open.sync == Sync::kFull && !moved && !damaged) {
+    // appended to that WAL. Where only the WAL was deleted, this connection is the last that can
+    // read it.
+    if (connection->is_open() && options.open.sync == Sync::kFull && !damaged &&
+        connection->is_file_in_place()) {
         static_cast<void>(connection->checkpoint(true));
     }
     connection->close();
@@ -222,7 +231,7 @@ void Writer::Impl::run_jobs() {
     }
     for (Job* job : now) {
         Result<> result;
-        if (!healthy) {
+        if (!healthy || !in_place()) {
             result = fail(
                 ErrorCode::kStorage,
                 fmt::format("{} cannot be written at the moment, see the log", options.path)
@@ -279,7 +288,10 @@ void Writer::Impl::finish() {
     // A last try, so that a stop right after a hiccup loses nothing.
     if (!healthy) recover();
     run_jobs();
-    while (healthy && has_more() && batch(false)) maybe_checkpoint();
+    // Old rows that are still to be pruned can wait for the next run; a stop cannot wait for them.
+    for (int i = 0; i < kLastBatches && healthy && has_more() && batch(false); ++i) {
+        maybe_checkpoint();
+    }
     run_jobs();
     if (healthy) {
         if (const Result<> done = connection->checkpoint(true); !done) {

@@ -71,6 +71,27 @@ TEST(Connection, TakesBackAFileThatIsOpenToTheWorld) {
     EXPECT_EQ(mode_of(dir / "a.db"), 0600U);
 }
 
+// SQLite would open it for reading and fail at the first INSERT, long after the start.
+TEST(Connection, RefusesAFileThatItMayNotWrite) {
+    const ScratchDir dir;
+    { const Connection made = open_or_die(dir / "a.db"); }
+    // Ours, and write-protected by hand: taken back.
+    ASSERT_EQ(::chmod((dir / "a.db").c_str(), 0444), 0);
+    EXPECT_TRUE(Connection::open(dir / "a.db", {}));
+    if (::geteuid() != 0) return;  // somebody else's file is root's to make
+    ASSERT_EQ(::chmod((dir / "a.db").c_str(), 0644), 0);
+    ASSERT_EQ(::chmod(dir.path().c_str(), 0777), 0);
+    const pid_t child = ::fork();
+    if (child == 0) {
+        if (::setgid(65534) != 0 || ::setuid(65534) != 0) ::_exit(2);
+        const auto opened = Connection::open(dir / "a.db", {});
+        ::_exit(!opened && opened.error().detail.contains("cannot be written") ? 0 : 1);
+    }
+    int status = -1;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    EXPECT_EQ(status, 0);
+}
+
 TEST(Connection, FullSyncsEachCommitAndNormalDoesNot) {
     const ScratchDir dir;
     FaultyVfs& vfs = FaultyVfs::instance();

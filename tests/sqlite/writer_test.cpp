@@ -292,10 +292,35 @@ TEST_F(WriterTest, ADeletedFileIsAnErrorAndNeverASilentNewOne) {
     ASSERT_TRUE(eventually([&] { return numbers.failures >= 1; }));
     EXPECT_FALSE(writer->healthy());
     EXPECT_FALSE(std::filesystem::exists(path));
+    EXPECT_FALSE(writer->run([](Connection& c) { return c.execute("INSERT INTO t VALUES (9)"); }));
     // Its WAL is still there under the old name: put back, nothing is lost.
     std::filesystem::rename(dir / "away.db", path);
     EXPECT_TRUE(eventually([&] { return writer->healthy() && numbers.written() == 2; }));
     EXPECT_EQ(rows(), 2);
+}
+
+TEST_F(WriterTest, AJobOnADeletedFileSaysSo) {
+    writer->start();
+    ASSERT_TRUE(writer->run([](Connection& c) { return c.execute("INSERT INTO t VALUES (1)"); }));
+    std::filesystem::rename(path, dir / "away.db");
+    const Result<> job =
+        writer->run([](Connection& c) { return c.execute("INSERT INTO t VALUES (2)"); });
+    ASSERT_FALSE(job) << "on disk, it says, in a file that has no name";
+    EXPECT_EQ(job.error().code, ErrorCode::kStorage);
+}
+
+// What was committed since the last checkpoint is in the WAL alone, and still open here.
+TEST_F(WriterTest, ADeletedWalLosesNoCommit) {
+    writer->start();
+    for (int i = 1; i <= 5; ++i) put(i);
+    ASSERT_TRUE(eventually([&] { return numbers.written() == 5; }));
+    std::filesystem::remove(path + "-wal");
+    put(6);
+    ASSERT_TRUE(eventually([&] { return numbers.failures >= 1; }));
+    ASSERT_TRUE(eventually([&] { return writer->healthy() && numbers.written() == 6; }));
+    EXPECT_EQ(rows(), 6);
+    writer->stop();
+    EXPECT_EQ(rows(), 6);
 }
 
 TEST_F(WriterTest, StopWhileDownDoesNotHang) {

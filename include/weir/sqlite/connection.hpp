@@ -84,6 +84,8 @@ public:
     [[nodiscard]] bool is_open() const noexcept;
     // False: the file or its WAL was deleted or replaced under us; commits would go nowhere.
     [[nodiscard]] bool is_in_place() const noexcept;
+    // As is_in_place(), whatever became of the WAL.
+    [[nodiscard]] bool is_file_in_place() const noexcept;
 
     [[nodiscard]] Result<Statement> prepare(std::string_view literal);
     // Runs statements without rows, several with semicolons.
