@@ -278,8 +278,8 @@ ApiError storage_down() {
         503,
         kServerError,
         "storage_unavailable",
-        "The gateway cannot write its ledger at the moment, and nothing is sent on that it could "
-        "not count. Your caps are untouched. Try again in a few seconds."
+        "The gateway cannot write its ledger at the moment, and gives no answer that it could not "
+        "count. Your caps are untouched. Try again in a few seconds."
     );
     error.retry_after = seconds(5);
     return error;

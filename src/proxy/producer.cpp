@@ -69,6 +69,7 @@ public:
 private:
     [[nodiscard]] Awaitable<Result<>> answer();
     [[nodiscard]] Awaitable<bool> gate();
+    [[nodiscard]] bool charge_failed();
     [[nodiscard]] Awaitable<Result<>> refused_by_upstream();
     [[nodiscard]] Awaitable<Result<>> relay_events();
     [[nodiscard]] Awaitable<Result<>> relay_plain();
@@ -96,9 +97,7 @@ Awaitable<> Producer::listen() {
     while (!ended_) {
         co_await wake_->wait();
         if (ended_) break;
-        if (flight_->abandoned()) {
-            if (call_) call_->cancel();
-        }
+        if (call_ && (flight_->abandoned() || charge_failed())) call_->cancel();
         room_->notify_home();
     }
 }
@@ -110,15 +109,21 @@ Awaitable<> Producer::run() {
     call_ = worker_.client->call(plan_->upstream);
     const auto whole_time = plan_->upstream->timeouts.total;
     const Deadline total = whole_time.count() > 0 ? Deadline::in(whole_time) : Deadline::never();
+    const quota::Sequence sequence = plan_->reservation.sequence();
+    if (sequence != 0) worker_.shared.ledger.notify_of_failure(sequence, wake_);
     const Result<> outcome = co_await answer();
     if (!outcome) {
         meters.upstream_failures.add();
         // Nobody listens any more. What was sent to the upstream whole has been used: it counts,
-        // unless the upstream had said no already.
+        // unless the upstream had said no already, or it is we who end it (the drain is over).
         if (flight_->abandoned()) {
-            if (call_->request_written() && !refused_) plan_->reservation.charge();
+            if (call_->request_written() && !refused_ && !worker_.stopping) {
+                plan_->reservation.charge();
+            }
             leave_board();
             flight_->end({});
+        } else if (charge_failed()) {
+            fail_with(http::storage_down());
         } else {
             log::warn(
                 "an upstream call failed",
@@ -177,6 +182,11 @@ Awaitable<bool> Producer::gate() {
         if (passed) co_return *passed;
         co_await signal->wait();
     }
+}
+
+// Its commit failed before the gate was asked: nothing of its answer may be published.
+bool Producer::charge_failed() {
+    return !head_published_ && worker_.shared.ledger.has_failed(plan_->reservation.sequence());
 }
 
 Awaitable<Result<>> Producer::refused_by_upstream() {

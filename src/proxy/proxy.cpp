@@ -149,6 +149,10 @@ Awaitable<Proxy::Problem> Proxy::run(Exchange& x, ClientStream& client) {
     auto body = co_await client.read_body(x.snapshot->config->limits.body_bytes);
     if (!body) co_return std::move(body.error());
     x.body = std::make_shared<const Buffer>(std::move(*body));
+    // A body may take its time: a key that was revoked meanwhile gets nothing, not even a hit.
+    if (worker_.snapshot != x.snapshot && worker_.snapshot->find_same(*x.member->key) == nullptr) {
+        co_return http::unknown_key();
+    }
     if (auto problem = classify(x, head)) co_return problem;
     if (head.method == "GET" || head.method == "HEAD") {
         auto listed = co_await list_models(worker_, x);

@@ -288,12 +288,32 @@ std::optional<bool> Ledger::gate(Sequence sequence, const std::shared_ptr<Signal
     return std::nullopt;
 }
 
+void Ledger::notify_of_failure(Sequence sequence, const std::shared_ptr<Signal>& signal) {
+    {
+        MutexLock lock(impl_->mutex);
+        if (sequence > impl_->decided) {
+            impl_->waiters.push_back({sequence, signal, true});
+            return;
+        }
+        if (!impl_->is_failed(sequence)) return;
+    }
+    signal->notify();
+}
+
+bool Ledger::has_failed(Sequence sequence) {
+    if (!impl_->any_failed.load(std::memory_order_acquire)) return false;
+    MutexLock lock(impl_->mutex);
+    return impl_->is_failed(sequence);
+}
+
 void Ledger::Impl::take_waiters(std::vector<Waiter>& ready) {
     const Sequence until = decided;
     const auto rest = std::ranges::partition(waiters, [until](const Waiter& waiter) {
         return waiter.sequence > until;
     });
-    std::ranges::move(rest, std::back_inserter(ready));
+    for (Waiter& waiter : rest) {
+        if (!waiter.only_failure || is_failed(waiter.sequence)) ready.push_back(std::move(waiter));
+    }
     waiters.erase(rest.begin(), rest.end());
 }
 

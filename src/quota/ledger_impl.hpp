@@ -26,6 +26,7 @@ struct Queued {
 struct Waiter {
     Sequence sequence = 0;
     std::shared_ptr<Signal> signal;
+    bool only_failure = false;
 };
 
 struct Written {

@@ -1,6 +1,8 @@
 // Promise 10: going down loses no request within the drain, and tells those past it.
+#include <memory>
 #include <thread>
 
+#include "support/temp_dir.hpp"
 #include "tools.hpp"
 
 namespace weir::test {
@@ -87,7 +89,15 @@ TEST(Drain, PastItsTimeStreamsEndWithAnErrorEvent) {
         }
         wire.wait_for_close(20s);
     });
-    TestGateway gateway({.upstream_url = upstream.url(), .more = "drain: 200ms\n"});
+    const TempDir directory;
+    const GatewaySetup setup{
+        .upstream_url = upstream.url(),
+        .caps = "[{models: \"*\", allow: 9/4h}]",
+        .more = "drain: 200ms\n",
+        .data = directory.path("data")
+    };
+    auto first = std::make_unique<TestGateway>(setup);
+    TestGateway& gateway = *first;
     Client stream(gateway.port());
     ASSERT_TRUE(stream.send(Ask{.key = kAlice, .body = chat_body("x", true)}.bytes()));
     Answer streamed = stream.read_head();
@@ -95,13 +105,18 @@ TEST(Drain, PastItsTimeStreamsEndWithAnErrorEvent) {
     Client plain(gateway.port());
     ASSERT_TRUE(plain.send(Ask{.key = kAlice, .body = chat_body("y")}.bytes()));
     ASSERT_TRUE(upstream.wait_for_calls(2));
-    Draining drain(gateway);
+    auto drain = std::make_unique<Draining>(gateway);
     stream.read_body(streamed);
     EXPECT_TRUE(streamed.complete);
     EXPECT_NE(streamed.body.find("\"shutting_down\""), std::string::npos) << streamed.body;
     EXPECT_EQ(streamed.body.find("[DONE]"), std::string::npos);
     expect_error(plain.read_answer(), 503, "shutting_down");
-    EXPECT_TRUE(eventually([&] { return drain.done(); }));
+    EXPECT_TRUE(eventually([&] { return drain->done(); }));
+    drain.reset();
+    // It was the gateway that ended them: an SDK that asks again must not pay twice.
+    first.reset();
+    TestGateway second(setup);
+    EXPECT_EQ(used(second, "alice"), 0);
 }
 
 TEST(Drain, ASecondSignalHurriesIt) {

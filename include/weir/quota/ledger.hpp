@@ -120,6 +120,12 @@ public:
         Sequence sequence, const std::shared_ptr<Signal>& signal
     );
 
+    // Notifies `signal` if the commit of `sequence` fails, and never otherwise: for who waits for
+    // something else meanwhile. Costs the common case no wake-up.
+    void notify_of_failure(Sequence sequence, const std::shared_ptr<Signal>& signal);
+    // Its commit failed. Thread-safe, no lock as long as none ever did.
+    [[nodiscard]] bool has_failed(Sequence sequence);
+
     // Messages of the last `span`, by account and model.
     [[nodiscard]] std::vector<AccountUsage> usage(std::chrono::microseconds span);
     // False while the disk takes no charges.
