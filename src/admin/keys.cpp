@@ -161,10 +161,17 @@ http::Response Admin::revoke_key(const Call& call) {
     const auto table = services_.keys.table(*config);
     if (!table) return refuse(failure(table.error()));
     const auto* const key = find(**table, call.name);
-    if (key == nullptr) return refuse(no_such_key(call.name, **table));
+    if (key == nullptr) {
+        // A revoke whose commit failed may have come through: gone from disk, and still in force.
+        static_cast<void>(services_.refresh());
+        return refuse(no_such_key(call.name, **table));
+    }
     // The store refuses declared ones.
     const auto revoked = services_.keys.revoke(key->id);
-    if (!revoked) return refuse(failure(revoked.error()));
+    if (!revoked) {
+        if (revoked.error().code == ErrorCode::kStorage) static_cast<void>(services_.refresh());
+        return refuse(failure(revoked.error()));
+    }
     if (const auto in_force = services_.refresh(); !in_force) {
         log::error(
             "admin: revoked key still in force",

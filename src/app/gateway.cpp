@@ -246,11 +246,23 @@ struct Gateway::Impl {
         const std::string path = at_path(data, "trial-key");
         auto table = keys->table(config);
         if (!table) return std::unexpected(table.error());
-        if (const auto kept = read_line(path)) {
-            if ((*table)->find(*kept) != nullptr) trial_key = *kept;
+        const std::string kept = read_line(path).value_or("");
+        if (!kept.empty()) {
+            if ((*table)->find(kept) != nullptr) trial_key = kept;
             return {};  // revoked: it is not made again
         }
+        // Made by a start that was killed before it could write it down: nobody knows that key.
+        std::error_code ignored;
+        const bool unfinished = fs::exists(path, ignored);
+        if (unfinished && (*table)->find_name(kTrialKeyName) != nullptr) {
+            if (auto gone = keys->revoke(kTrialKeyName); !gone) {
+                return std::unexpected(gone.error());
+            }
+            table = keys->table(config);
+            if (!table) return std::unexpected(table.error());
+        }
         if (!(*table)->all().empty() || config.plans.empty()) return {};
+        if (auto begun = write_secret(path, ""); !begun) return begun;
         auto made = keys->create(kTrialKeyName, config.plans.front().name, "", clock.now());
         if (!made) return std::unexpected(made.error());
         trial_key = made->text;

@@ -285,6 +285,18 @@ ApiError storage_down() {
     return error;
 }
 
+ApiError ledger_full() {
+    ApiError error = make_error(
+        503,
+        kServerError,
+        "storage_unavailable",
+        "The gateway counts as many messages of the last 32 days as it can hold, and admits new "
+        "ones as old ones leave. Tell who runs it: its log has the number."
+    );
+    error.retry_after = seconds(60);
+    return error;
+}
+
 ApiError draining() {
     ApiError error = make_error(
         503,

@@ -292,7 +292,10 @@ Proxy::Problem Proxy::admit(
         if (member == nullptr) return http::unknown_key();
         quota::Decision decision =
             worker_.shared.ledger.admit(member->account, member->plan->caps, x.served_model);
-        if (decision.error) return http::storage_down();
+        if (decision.error) {
+            const bool full = decision.error->code == ErrorCode::kOverloaded;
+            return full ? http::ledger_full() : http::storage_down();
+        }
         x.caps_known = true;
         if (decision.refusal) {
             meters.messages_refused.add();

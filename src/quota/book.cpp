@@ -93,6 +93,7 @@ Model* Book::add(Account& account, LedgerTime at, Sequence sequence, std::string
 
 void Book::add(Account& account, LedgerTime at, Sequence sequence, Model* model) {
     account.messages.push_back({at, sequence, model});
+    ++messages_;
     ++model->messages;
     for (Account::Counter& counter : account.counters) {
         if (!glob_match(counter.models, model->name)) continue;
@@ -110,6 +111,7 @@ bool Book::remove(Account& account, Sequence sequence) {
     if (found == account.messages.end() || found->sequence != sequence) return false;
     Model* const model = found->model;
     account.messages.erase(found);
+    --messages_;
     for (Account::Counter& counter : account.counters) counter.window.remove(sequence);
     release(model);
     return true;
@@ -129,6 +131,7 @@ void Book::expire(Account& account, LedgerTime now) {
     while (account.first < messages.size() && messages[account.first].at + kHistory <= now) {
         release(messages[account.first].model);
         ++account.first;
+        --messages_;
     }
     if (account.first == messages.size()) {
         messages.clear();

@@ -65,6 +65,7 @@ public:
     [[nodiscard]] AccountId account(std::string_view name);
     [[nodiscard]] Account& at(AccountId id) { return accounts_.at(id); }
     [[nodiscard]] std::size_t accounts() const noexcept { return accounts_.size(); }
+    [[nodiscard]] std::size_t messages() const noexcept { return messages_; }
 
     // Reading the disk. Rows are the ids there; messages come in order.
     AccountId load_account(std::int64_t row, std::string_view name);
@@ -97,6 +98,7 @@ private:
     std::int64_t next_account_row_ = 1;
     std::int64_t next_model_row_ = 1;
     std::uint64_t uses_ = 0;
+    std::size_t messages_ = 0;  // of all accounts
 };
 
 }  // namespace weir::quota

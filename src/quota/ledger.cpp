@@ -117,9 +117,9 @@ Result<> Ledger::Impl::load(sqlite::Connection& connection) {
 }
 
 Result<std::unique_ptr<Ledger>> Ledger::open(
-    sqlite::Connection& connection, sqlite::Writer& writer, Clock& clock
+    sqlite::Connection& connection, sqlite::Writer& writer, Clock& clock, std::size_t most_messages
 ) {
-    auto impl = std::make_unique<Impl>(writer, clock);
+    auto impl = std::make_unique<Impl>(writer, clock, most_messages);
     if (const Result<> loaded = impl->load(connection); !loaded) {
         return std::unexpected(loaded.error());
     }
@@ -184,6 +184,18 @@ Decision Ledger::Impl::decide(
     return decision;
 }
 
+bool Ledger::Impl::has_room() {
+    const bool room = book.messages() < most_messages;
+    const bool said = std::exchange(full, !room);
+    if (!room && !said) {
+        log::error(
+            "the ledger is full: messages are refused until older ones leave",
+            {{"messages", static_cast<std::int64_t>(book.messages())}}
+        );
+    }
+    return room;
+}
+
 Decision Ledger::admit(AccountId account, const config::CapSet& caps, std::string_view model) {
     Decision decision;
     {
@@ -191,6 +203,12 @@ Decision Ledger::admit(AccountId account, const config::CapSet& caps, std::strin
         if (impl_->down) {
             decision.error = Error{
                 ErrorCode::kStorage, "the ledger cannot be written at the moment, see the log"
+            };
+            return decision;
+        }
+        if (!impl_->has_room()) {
+            decision.error = Error{
+                ErrorCode::kOverloaded, "the ledger holds as many messages as it may, see the log"
             };
             return decision;
         }

@@ -35,10 +35,12 @@ struct Written {
 };
 
 struct Ledger::Impl {
-    Impl(sqlite::Writer& to, Clock& from) : writer(to), clock(from) {}
+    Impl(sqlite::Writer& to, Clock& from, std::size_t most)
+        : writer(to), clock(from), most_messages(most) {}
 
     sqlite::Writer& writer;
     Clock& clock;
+    const std::size_t most_messages;
 
     // Every sequence up to this one is decided, on disk unless it is in `failed`.
     std::atomic<Sequence> decided = 0;
@@ -52,6 +54,7 @@ struct Ledger::Impl {
                                     NO_LOCK_ANALYSIS { old_models.push_back(row); }};
     Sequence last_sequence GUARDED_BY(mutex) = 0;
     LedgerTime last_time GUARDED_BY(mutex);
+    bool full GUARDED_BY(mutex) = false;  // and that was said
     std::deque<Queued> queue GUARDED_BY(mutex);
     std::vector<Sequence> refunds GUARDED_BY(mutex);
     std::vector<Waiter> waiters GUARDED_BY(mutex);
@@ -76,6 +79,7 @@ struct Ledger::Impl {
             return range.holds(sequence);
         });
     }
+    bool has_room() REQUIRES_LOCK(mutex);
     Decision decide(Account& account, const config::CapSet& caps, std::string_view model)
         REQUIRES_LOCK(mutex);
     std::vector<CapState> states(

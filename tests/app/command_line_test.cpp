@@ -224,6 +224,34 @@ TEST_F(CommandLine, ServeWelcomesWithACurlLineThatWorks) {
     EXPECT_THAT(end.err, Not(HasSubstr(key_)));
 }
 
+TEST_F(CommandLine, LaterStartsTellTheSameKeyAndOneThatWasCutOffIsMadeAnew) {
+    const auto stop = [this] {
+        gateway_->signal(SIGTERM);
+        EXPECT_EQ(gateway_->finish().exit_code, 0);
+    };
+    const auto works = [this] {
+        HttpCall models;
+        models.url = url_ + "/v1/models";
+        models.bearer = key_;
+        const auto answer = call(models);
+        return answer && answer->status == 200;
+    };
+    start();
+    const std::string first = key_;
+    stop();
+    start();
+    EXPECT_EQ(key_, first);
+    EXPECT_TRUE(works());
+    stop();
+    // As after a kill between the key and its file.
+    std::ofstream(directory_ + "/data/trial-key", std::ios::trunc).close();
+    start();
+    EXPECT_NE(key_, first);
+    EXPECT_TRUE(works());
+    key_ = first;
+    EXPECT_FALSE(works());
+}
+
 TEST_F(CommandLine, QuietPrintsNothing) {
     Process quiet({WEIR_BINARY, "serve", "--quiet", "--config", config_}, environment_);
     // Nothing tells that it started: a signal before or after is an orderly end as well.

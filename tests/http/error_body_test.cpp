@@ -43,6 +43,7 @@ std::vector<ApiError> all_errors() {
         bodies_full(),
         too_many_connections(),
         storage_down(),
+        ledger_full(),
         draining(),
         internal_error(),
         cap_reached(sample_cap()),

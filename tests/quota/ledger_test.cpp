@@ -19,6 +19,7 @@
 namespace weir::quota {
 namespace {
 
+using namespace std::chrono_literals;
 using std::chrono::hours;
 using std::chrono::microseconds;
 using weir::testing::eventually;
@@ -36,7 +37,12 @@ config::CapSet caps(std::uint64_t limit, std::string models = "*") {
 
 // One run of the process.
 struct Process {
-    explicit Process(const std::string& path, LedgerTime at = TestClock().now()) : clock(at) {
+    explicit Process(
+        const std::string& path,
+        LedgerTime at = TestClock().now(),
+        std::size_t most_messages = kMostMessages
+    )
+        : clock(at) {
         auto opened = sqlite::Connection::open(path, kOpen);
         if (!opened) throw std::runtime_error(opened.error().detail);
         if (const auto done = sqlite::migrate(*opened, {kSchema}, path); !done) {
@@ -47,7 +53,7 @@ struct Process {
         );
         auto reader = sqlite::Connection::open(path, {.mode = sqlite::Mode::kReadOnly});
         if (!reader) throw std::runtime_error(reader.error().detail);
-        auto made = Ledger::open(*reader, *writer, clock);
+        auto made = Ledger::open(*reader, *writer, clock, most_messages);
         if (!made) throw std::runtime_error(made.error().detail);
         ledger = std::move(*made);
         writer->add(*ledger);
@@ -161,6 +167,63 @@ Awaitable<void> stand_at_the_gate(
         EXPECT_TRUE(woken);
     }
     out = gate;
+}
+
+TEST_F(LedgerTest, HoldsNoMoreMessagesThanItMayAndGoesOnWhenTheyLeave) {
+    Process run(path, TestClock().now(), 3);
+    for (int i = 0; i < 3; ++i) EXPECT_EQ(run.pass(caps(1000)), true);
+    const AccountId bob = run.ledger->account("bob");
+    const Decision full = run.ledger->admit(bob, caps(1000), "gpt-4");
+    ASSERT_TRUE(full.error);
+    EXPECT_EQ(full.error->code, ErrorCode::kOverloaded);
+    EXPECT_FALSE(full.admission || full.refusal);
+    // A refund makes room, and so does time.
+    const AccountId alice = run.ledger->account("alice");
+    run.clock.advance(hours(24 * 32) + microseconds(1));
+    static_cast<void>(run.ledger->peek(alice, caps(1000), "gpt-4"));
+    {
+        Decision first = run.ledger->admit(bob, caps(1000), "gpt-4");
+        Decision second = run.ledger->admit(bob, caps(1000), "gpt-4");
+        Decision third = run.ledger->admit(bob, caps(1000), "gpt-4");
+        ASSERT_TRUE(first.admission && second.admission && third.admission);
+        EXPECT_TRUE(run.ledger->admit(bob, caps(1000), "gpt-4").error);
+        second.admission->reservation.refund();
+        EXPECT_TRUE(run.ledger->admit(bob, caps(1000), "gpt-4").admission);
+    }
+}
+
+Awaitable<void> wait_once(std::shared_ptr<Signal> signal, Deadline deadline, bool& notified) {
+    notified = co_await signal->wait(deadline);
+}
+
+// Who waits for something else hears of a failed commit, and of nothing else.
+TEST_F(LedgerTest, AFailedCommitIsToldToWhoAskedForItAlone) {
+    Process run(path);
+    const auto hears = [&](Sequence sequence, std::chrono::milliseconds patience) {
+        const std::shared_ptr<Signal> signal = Signal::create(run.home.get_executor());
+        run.ledger->notify_of_failure(sequence, signal);
+        static_cast<void>(run.wait(sequence));
+        bool notified = false;
+        asio::co_spawn(
+            run.home,
+            wait_once(signal, Deadline::in(patience), notified),
+            [](const std::exception_ptr& error) { EXPECT_EQ(error, nullptr); }
+        );
+        run.home.restart();
+        run.home.run();
+        return notified;
+    };
+    const AccountId alice = run.ledger->account("alice");
+    Decision good = run.ledger->admit(alice, caps(9), "gpt-4");
+    ASSERT_TRUE(good.admission);
+    EXPECT_FALSE(hears(good.admission->reservation.sequence(), 20ms));
+    EXPECT_FALSE(run.ledger->has_failed(good.admission->reservation.sequence()));
+    FaultyVfs::instance().fail_syncs = 1;
+    Decision bad = run.ledger->admit(alice, caps(9), "gpt-4");
+    ASSERT_TRUE(bad.admission);
+    EXPECT_TRUE(hears(bad.admission->reservation.sequence(), 20s));
+    EXPECT_TRUE(run.ledger->has_failed(bad.admission->reservation.sequence()));
+    EXPECT_TRUE(hears(bad.admission->reservation.sequence(), 20s)) << "also when it asks late";
 }
 
 TEST_F(LedgerTest, TheGateWakesACoroutineWhenTheChargeIsOnDiskAndWhenItFailed) {

@@ -48,6 +48,7 @@ struct ApiError {
 [[nodiscard]] ApiError bodies_full();                              // 503, retry-after 1
 [[nodiscard]] ApiError too_many_connections();                     // 503
 [[nodiscard]] ApiError storage_down();                             // 503 storage_unavailable
+[[nodiscard]] ApiError ledger_full();                              // 503 storage_unavailable
 [[nodiscard]] ApiError draining();                                 // 503
 [[nodiscard]] ApiError internal_error();                           // 500
 

@@ -4,7 +4,8 @@
 // Admission is decided in memory under one lock, all caps of a message in one step; the charge goes
 // to the writer's queue and is on disk when durable_sequence() has reached the reservation's
 // sequence. A refused message writes nothing. Rows are kept for 32 days, so that a changed cap
-// looks at the same history.
+// looks at the same history; they are also in memory (24 bytes each, and 16 in each live window),
+// so their number has a bound.
 #pragma once
 
 #include <chrono>
@@ -75,7 +76,11 @@ struct Admission {
     std::vector<CapState> caps;  // after this message; for the rate headers
 };
 
-// Either an admission, a refusal, or an error (kStorage: the disk does not take charges now).
+// What 32 days may hold: about 1.3 GB with a window each. 12 messages a second, day and night.
+constexpr std::size_t kMostMessages = std::size_t{32} << 20;
+
+// Either an admission, a refusal, or an error (kStorage: the disk does not take charges now;
+// kOverloaded: the ledger holds as many messages as it may).
 struct Decision {
     std::optional<Admission> admission;
     std::optional<Refusal> refusal;
@@ -93,7 +98,10 @@ public:
     // Reads the history through `connection` (not kept) and tells `clock` the newest time in it.
     // Call writer.add(*this) before writer.start().
     [[nodiscard]] static Result<std::unique_ptr<Ledger>> open(
-        sqlite::Connection& connection, sqlite::Writer& writer, Clock& clock
+        sqlite::Connection& connection,
+        sqlite::Writer& writer,
+        Clock& clock,
+        std::size_t most_messages = kMostMessages
     );
     ~Ledger() override;
 
