@@ -79,9 +79,6 @@ ApiError upstream_failed(UpstreamFault fault, std::string_view upstream) {
                 kTell
             };
             break;
-        case UpstreamFault::kOverlong:
-            words.what = "gave an answer that is longer than this gateway takes";
-            break;
     }
     ApiError error = make_error(
         words.status,

@@ -16,7 +16,7 @@ namespace {
 
 using Next = cache::Subscription::Next;
 
-// An answer that has to be held whole to be crossed; what is longer has no use as the other kind.
+// An answer has to be held whole to be crossed; what is longer goes out as it is.
 constexpr std::size_t kLongestCrossed = 64 << 20;
 
 enum class Way : std::uint8_t { kAsItIs, kToJson, kToStream };
@@ -45,7 +45,7 @@ Awaitable<bool> send_crossed(
     Exchange& x,
     ClientStream& client,
     Way way,
-    http::Fields fields,
+    const http::Fields& fields,
     const std::vector<std::string_view>& parts
 ) {
     if (way == Way::kToJson) {
@@ -58,7 +58,7 @@ Awaitable<bool> send_crossed(
         Result<std::string> json = http::chat_stream_to_json(views);
         if (!cut || !json) co_return false;
         http::Response answer;
-        answer.fields = std::move(fields);
+        answer.fields = fields;
         answer.fields.set("content-type", "application/json");
         answer.body = std::move(*json);
         mark_head(x, 200);
@@ -70,10 +70,11 @@ Awaitable<bool> send_crossed(
     for (const std::string_view part : parts) json += part;
     const auto blocks = http::chat_json_to_stream(json, x.json.include_usage);
     if (!blocks) co_return false;
-    fields.set("content-type", "text/event-stream; charset=utf-8");
-    add_stream_fields(fields);
+    http::Fields head = fields;
+    head.set("content-type", "text/event-stream; charset=utf-8");
+    add_stream_fields(head);
     mark_head(x, 200);
-    client.begin(200, std::move(fields), std::nullopt);
+    client.begin(200, std::move(head), std::nullopt);
     bool sent =
         co_await client.write(std::vector<std::string_view>(blocks->begin(), blocks->end()));
     if (sent) sent = co_await client.finish();
@@ -89,24 +90,24 @@ public:
 
     void head(const cache::FlightHead& head) {
         event_stream_ = head.event_stream;
+        status_ = head.status;
+        length_ = head.content_length;
         way_ = choose_way(x_, head.status, head.event_stream, head.fields);
         fields_ = head.fields;
         if (head.status >= 400) x_.caps_known = false;  // the message was given back
         decorate(worker_, x_, fields_);
-        if (way_ != Way::kAsItIs) return;
-        if (event_stream_) add_stream_fields(fields_);
-        mark_head(x_, head.status);
-        client_.begin(head.status, std::move(fields_), head.content_length);
-        begun_ = true;
+        if (way_ == Way::kAsItIs) begin();
     }
 
+    // False: the client is gone.
     [[nodiscard]] Awaitable<bool> chunks(std::vector<cache::ChunkPtr> chunks) {
         if (way_ != Way::kAsItIs) {
             for (cache::ChunkPtr& chunk : chunks) {
                 gathered_bytes_ += chunk->bytes.size();
                 gathered_.push_back(std::move(chunk));
             }
-            co_return true;
+            if (gathered_bytes_ <= kLongestCrossed || x_.joined) co_return true;
+            co_return co_await as_it_is();
         }
         std::vector<std::string_view> pieces;
         pieces.reserve(chunks.size());
@@ -117,7 +118,7 @@ public:
         co_return co_await client_.write(pieces);
     }
 
-    // False: the answer cannot be crossed; nothing was sent.
+    // False: a joined flight's answer cannot be crossed; nothing was sent.
     [[nodiscard]] Awaitable<bool> end(const cache::FlightEnd& end) {
         if (!end.clean) {
             x_.caps_known = false;  // the message was given back
@@ -128,7 +129,12 @@ public:
             std::vector<std::string_view> parts;
             parts.reserve(gathered_.size());
             for (const cache::ChunkPtr& chunk : gathered_) parts.push_back(chunk->bytes);
-            co_return co_await send_crossed(x_, client_, way_, std::move(fields_), parts);
+            const bool crossed = co_await send_crossed(x_, client_, way_, fields_, parts);
+            if (crossed || x_.joined) co_return crossed;
+            // This exchange's own call: what the upstream gave is better than nothing.
+            bool sent = co_await as_it_is();
+            if (sent) sent = co_await client_.finish();
+            x_.client_gone = !sent;
         } else if (begun_) {
             const bool sent = co_await client_.finish();
             x_.client_gone = !sent;
@@ -137,15 +143,32 @@ public:
     }
 
     [[nodiscard]] bool event_stream() const noexcept { return event_stream_; }
-    [[nodiscard]] bool overlong() const noexcept { return gathered_bytes_ > kLongestCrossed; }
+    // Too long to be crossed, and not this exchange's own.
+    [[nodiscard]] bool overlong() const noexcept {
+        return x_.joined && gathered_bytes_ > kLongestCrossed;
+    }
 
 private:
+    void begin() {
+        if (event_stream_) add_stream_fields(fields_);
+        mark_head(x_, status_);
+        client_.begin(status_, std::move(fields_), length_);
+        begun_ = true;
+    }
+    [[nodiscard]] Awaitable<bool> as_it_is() {
+        way_ = Way::kAsItIs;
+        begin();
+        co_return co_await chunks(std::exchange(gathered_, {}));
+    }
+
     Worker& worker_;
     Exchange& x_;
     ClientStream& client_;
     Way way_ = Way::kAsItIs;
     bool event_stream_ = false;
     bool begun_ = false;
+    int status_ = 0;
+    std::optional<std::uint64_t> length_;
     http::Fields fields_;
     std::vector<cache::ChunkPtr> gathered_;
     std::size_t gathered_bytes_ = 0;
@@ -231,30 +254,15 @@ Awaitable<Relayed> relay_flight(
             case Next::Kind::kChunks: {
                 const bool sent = co_await relay.chunks(std::move(next.chunks));
                 if (!sent) x.client_gone = true;
-                if (!relay.overlong()) break;
-                const std::string upstream = x.call ? x.call->upstream : "cache";
-                co_await tell_error(
-                    worker,
-                    x,
-                    client,
-                    http::upstream_failed(http::UpstreamFault::kOverlong, upstream)
-                );
-                co_return Relayed::kDone;
+                if (relay.overlong()) co_return Relayed::kCannotCross;
+                break;
             }
             case Next::Kind::kEnd: {
                 // A head that did not go out yet can still be another one.
                 const bool midway = !next.end.clean && x.status != 0 && client.begun();
                 if (!midway) {
-                    const bool crossed = co_await relay.end(next.end);
-                    if (crossed) co_return Relayed::kDone;
-                    if (x.joined) co_return Relayed::kCannotCross;
-                    co_await tell_error(
-                        worker,
-                        x,
-                        client,
-                        http::upstream_failed(http::UpstreamFault::kProtocol, x.call->upstream)
-                    );
-                    co_return Relayed::kDone;
+                    const bool told = co_await relay.end(next.end);
+                    co_return told ? Relayed::kDone : Relayed::kCannotCross;
                 }
                 // Something of a good answer went out already: the client must see that it broke.
                 x.broken = true;
@@ -285,14 +293,14 @@ Awaitable<bool> relay_entry(
     const Way way = choose_way(x, entry.status, entry.stream, fields);
     if (way == Way::kToJson) {
         const std::vector<std::string_view> all(entry.parts.begin(), entry.parts.end());
-        co_return co_await send_crossed(x, client, way, std::move(fields), all);
+        co_return co_await send_crossed(x, client, way, fields, all);
     }
     if (way == Way::kAsItIs && entry.stream && x.json.include_usage && !tells_usage(entry)) {
         co_return false;  // its upstream was not asked for what this client asks for
     }
     const std::vector<std::string_view> parts = parts_for(x, entry);
     if (way == Way::kToStream) {
-        co_return co_await send_crossed(x, client, way, std::move(fields), parts);
+        co_return co_await send_crossed(x, client, way, fields, parts);
     }
     mark_head(x, entry.status);
     std::optional<std::uint64_t> length;

@@ -50,7 +50,7 @@ std::vector<ApiError> all_errors() {
         at_once_reached(4, "*", seconds(1)),
         upstream_rate_limited("openai", seconds(3)),
     };
-    for (int fault = 0; fault <= static_cast<int>(UpstreamFault::kOverlong); ++fault) {
+    for (int fault = 0; fault <= static_cast<int>(UpstreamFault::kQuota); ++fault) {
         errors.push_back(upstream_failed(static_cast<UpstreamFault>(fault), "openai"));
     }
     return errors;
@@ -190,7 +190,7 @@ TEST(UpstreamRateLimited, PassesABoundedWaitOn) {
 
 TEST(UpstreamFailed, NamesTheUpstreamAndTheStage) {
     std::set<std::string> messages;
-    for (int fault = 0; fault <= static_cast<int>(UpstreamFault::kOverlong); ++fault) {
+    for (int fault = 0; fault <= static_cast<int>(UpstreamFault::kQuota); ++fault) {
         const ApiError error = upstream_failed(static_cast<UpstreamFault>(fault), "deepseek");
         EXPECT_NE(error.message.find("'deepseek'"), std::string::npos);
         EXPECT_TRUE(messages.insert(error.message).second) << error.message;
@@ -209,7 +209,6 @@ TEST(UpstreamFailed, StatusAndCodeFollowTheFault) {
     check(UpstreamFault::kProtocol, 502, "upstream_error");
     check(UpstreamFault::kBrokeOff, 502, "upstream_error");
     check(UpstreamFault::kCredentials, 502, "upstream_error");
-    check(UpstreamFault::kOverlong, 502, "upstream_error");
     check(UpstreamFault::kConnectTimeout, 504, "upstream_timeout");
     check(UpstreamFault::kFirstByteTimeout, 504, "upstream_timeout");
     check(UpstreamFault::kIdleTimeout, 504, "upstream_timeout");

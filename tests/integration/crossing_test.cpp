@@ -10,11 +10,7 @@ namespace {
 
 // Half of a surrogate pair in each of two chunks: a good stream, but no JSON string until it is
 // joined by somebody who knows both.
-void answer_in_halves(Wire& wire, const SeenRequest& request) {
-    if (request.body.find("\"stream\":true") == std::string::npos) {
-        answer_chat(wire, request, "asked upstream");
-        return;
-    }
+void stream_halves(Wire& wire) {
     static constexpr std::string_view kBefore =
         R"({"id":"c","object":"chat.completion.chunk","created":1,"model":"gpt-4","choices":[{"index":0,"delta":)";
     const std::string before(kBefore);
@@ -24,6 +20,14 @@ void answer_in_halves(Wire& wire, const SeenRequest& request) {
     wire.event(before + R"({},"finish_reason":"stop"}]})");
     wire.event("[DONE]");
     wire.last_chunk();
+}
+
+void answer_in_halves(Wire& wire, const SeenRequest& request) {
+    if (request.body.find("\"stream\":true") == std::string::npos) {
+        answer_chat(wire, request, "asked upstream");
+    } else {
+        stream_halves(wire);
+    }
 }
 
 TEST(Crossing, WhatCannotBeCrossedIsAskedUpstream) {
@@ -43,6 +47,29 @@ TEST(Crossing, WhatCannotBeCrossedIsAskedUpstream) {
     EXPECT_EQ(again.field("x-cache"), "HIT");
     EXPECT_EQ(again.body, streamed.body);
     EXPECT_EQ(upstream.calls(), 2U);
+}
+
+// Its own call's answer is not taken from the client because it is not of the kind asked for.
+TEST(Crossing, WhatTheUpstreamGaveInsteadIsPassedOnAsItIs) {
+    static constexpr std::string_view kOdd = R"({"object":"odd","note":"no choices in here"})";
+    FakeUpstream upstream([](Wire& wire, const SeenRequest& request) {
+        if (request.body.find("\"stream\":true") != std::string::npos) {
+            wire.json(kOdd);
+        } else {
+            stream_halves(wire);
+        }
+    });
+    TestGateway gateway({.upstream_url = upstream.url(), .caps = "[{models: \"*\", allow: 9/4h}]"});
+    const Answer plain = ask(gateway.port(), {.key = kAlice, .body = chat_body("x", true)});
+    EXPECT_EQ(plain.status, 200) << plain.body;
+    EXPECT_EQ(plain.field("content-type"), "application/json");
+    EXPECT_EQ(plain.body, kOdd);
+    const Answer stream = ask(gateway.port(), {.key = kAlice, .body = chat_body("y")});
+    EXPECT_EQ(stream.status, 200) << stream.body;
+    EXPECT_TRUE(stream.complete);
+    EXPECT_EQ(stream.field("content-type"), "text/event-stream");
+    EXPECT_EQ(stream.body.find("data: {\"id\":\"c\""), 0U);
+    EXPECT_TRUE(stream.body.ends_with("data: [DONE]\n\n"));
 }
 
 TEST(Crossing, AStreamWithoutUsageDoesNotServeOneThatAsksForIt) {

@@ -87,8 +87,7 @@ enum class UpstreamFault : std::uint8_t {
     kTotalTimeout,
     kBrokeOff,
     kCredentials,
-    kQuota,
-    kOverlong
+    kQuota
 };
 [[nodiscard]] ApiError upstream_failed(UpstreamFault fault, std::string_view upstream);
 
