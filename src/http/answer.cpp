@@ -272,6 +272,24 @@ Ending StreamWatch::end(std::string_view rest) const {
     return last.judge();
 }
 
+void JsonBalance::see(std::string_view part) noexcept {
+    for (const char c : part) {
+        if (escaped_) {
+            escaped_ = false;
+        } else if (in_string_) {
+            if (c == '\\') escaped_ = true;
+            if (c == '"') in_string_ = false;
+        } else if (c == '"') {
+            in_string_ = true;
+        } else if (c == '{' || c == '[') {
+            begun_ = true;
+            ++depth_;
+        } else if ((c == '}' || c == ']') && depth_ > 0) {
+            --depth_;
+        }
+    }
+}
+
 Ending judge_json(Shape shape, std::string_view body, bool limit_set) {
     dom::element answer;
     const simdjson::error_code parsed = event_parser().parse(body, answer);

@@ -38,43 +38,53 @@ bool one_of(const std::array<std::string_view, N>& names, std::string_view name)
 // Strings inside a delta that name something: each chunk that has them says them whole.
 constexpr std::array<std::string_view, 5> kNames = {"role", "type", "id", "object", "format"};
 
-void merge_object(Json& into, const Json& from);
+// What merges says false when the parts are of kinds that do not add up: then the stream has no
+// JSON that would lose nothing.
+[[nodiscard]] bool merge_object(Json& into, const Json& from);
+
+std::string_view id_of(const Json& item) {
+    const auto id = item.find("id");
+    return id != item.end() && id->is_string()
+               ? std::string_view(id->get_ref<const Json::string_t&>())
+               : std::string_view();
+}
 
 // The element of `list` that a fragment belongs to: by `index`; without one by a known id; without
 // both the last one. nullptr: a new one.
 Json* find_fragment(Json& list, const Json& fragment) {
     const auto index = fragment.find("index");
-    const auto id = fragment.find("id");
-    if (index != fragment.end()) {
-        for (Json& item : list) {
-            if (item.is_object() && item.contains("index") && item["index"] == *index) return &item;
+    const std::string_view id = id_of(fragment);
+    if (index == fragment.end() && id.empty()) return list.empty() ? nullptr : &list.back();
+    // The newest first: some vendors number every call 0, and tell them apart by id alone.
+    for (auto item = list.rbegin(); item != list.rend(); ++item) {
+        if (!item->is_object()) continue;
+        if (index == fragment.end()) {
+            if (id_of(*item) == id) return &*item;
+            continue;
         }
-        return nullptr;
+        if (!item->contains("index") || (*item)["index"] != *index) continue;
+        if (id.empty() || id_of(*item).empty() || id_of(*item) == id) return &*item;
     }
-    if (id != fragment.end() && id->is_string() && *id != "") {
-        for (Json& item : list) {
-            if (item.is_object() && item.contains("id") && item["id"] == *id) return &item;
-        }
-        return nullptr;
-    }
-    return list.empty() ? nullptr : &list.back();
+    return nullptr;
 }
 
-void merge_list(Json& into, const Json& from, bool fragments) {
+[[nodiscard]] bool merge_list(Json& into, const Json& from, bool fragments) {
     for (const Json& item : from) {
         const bool fragment = item.is_object() && (fragments || item.contains("index"));
         Json* known = fragment ? find_fragment(into, item) : nullptr;
         if (known != nullptr && known->is_object()) {
-            merge_object(*known, item);
+            if (!merge_object(*known, item)) return false;
         } else {
             into.push_back(item);
         }
     }
+    return true;
 }
 
 // A value of a delta on top of what came before.
-void merge_member(Json& into, std::string_view key, const Json& from) {
-    if (from.is_null()) return;
+[[nodiscard]] bool merge_member(Json& into, std::string_view key, const Json& from) {
+    const auto adds_up = [](const Json& json) { return json.is_string() || json.is_structured(); };
+    if (from.is_null()) return true;
     if (into.is_string() && from.is_string()) {
         auto& text = into.get_ref<Json::string_t&>();
         const auto& more = from.get_ref<const Json::string_t&>();
@@ -84,30 +94,34 @@ void merge_member(Json& into, std::string_view key, const Json& from) {
             text += more;
         }
     } else if (into.is_array() && from.is_array()) {
-        merge_list(into, from, key == "tool_calls");
+        return merge_list(into, from, key == "tool_calls");
     } else if (into.is_object() && from.is_object()) {
-        merge_object(into, from);
+        return merge_object(into, from);
+    } else if (!into.is_null() && (adds_up(into) || adds_up(from))) {
+        return false;
     } else {
         into = from;
     }
+    return true;
 }
 
-void merge_object(Json& into, const Json& from) {
+bool merge_object(Json& into, const Json& from) {
     for (const auto& [key, value] : from.items()) {
         const auto known = into.find(key);
         if (known != into.end()) {
-            merge_member(*known, key, value);
+            if (!merge_member(*known, key, value)) return false;
             continue;
         }
         // The first list may itself have several fragments of one element.
         Json& fresh = into[key];
         if (value.is_array()) {
             fresh = Json::array();
-            merge_list(fresh, value, key == "tool_calls");
+            if (!merge_list(fresh, value, key == "tool_calls")) return false;
         } else {
             fresh = value;
         }
     }
+    return true;
 }
 
 // A member that every chunk says whole: the last one that says something wins; objects are merged
@@ -135,22 +149,22 @@ struct Choice {
     Json finish_reason;
     Json others = Json::object();
 
-    void add(const Json& from) {
+    [[nodiscard]] bool add(const Json& from) {
         for (const auto& [key, value] : from.items()) {
             if (key == "index") continue;
             if (key == "delta") {
-                if (value.is_object()) merge_object(message, value);
+                if (value.is_object() && !merge_object(message, value)) return false;
             } else if (key == "logprobs") {
-                if (logprobs.is_null()) logprobs = Json();
-                merge_member(logprobs, key, value);
+                if (!merge_member(logprobs, key, value)) return false;
             } else if (key == "finish_reason") {
                 if (!value.is_null() && value != "") finish_reason = value;
             } else if (value.is_array() && others.contains(key) && others[key].is_array()) {
-                merge_list(others[key], value, false);
+                if (!merge_list(others[key], value, false)) return false;
             } else {
                 replace_member(others, key, value);
             }
         }
+        return true;
     }
 
     // As the choice of a plain answer.
@@ -193,6 +207,9 @@ Result<std::string> chat_stream_to_json(const std::vector<std::string_view>& blo
     std::map<std::int64_t, Choice> choices;
     for (const std::string_view block : blocks) {
         const SseEvent event = parse_event(block);
+        if (event.event == "error") {
+            return fail(ErrorCode::kUpstreamStatus, "the stream carries an error");
+        }
         if (!event.has_data) continue;
         if (event.data.starts_with("[DONE]")) break;
         const std::optional<Json> chunk = parse_object(event.data);
@@ -203,7 +220,9 @@ Result<std::string> chat_stream_to_json(const std::vector<std::string_view>& blo
             }
             if (key == "choices" && value.is_array()) {
                 for (const Json& choice : value) {
-                    if (choice.is_object()) choices[index_of(choice)].add(choice);
+                    if (choice.is_object() && !choices[index_of(choice)].add(choice)) {
+                        return fail(ErrorCode::kUpstreamProtocol, "the chunks do not add up");
+                    }
                 }
             } else if (key == "usage") {
                 if (!value.is_null()) usage = value;
@@ -213,6 +232,11 @@ Result<std::string> chat_stream_to_json(const std::vector<std::string_view>& blo
         }
     }
     if (choices.empty()) return fail(ErrorCode::kUpstreamProtocol, "the stream has no choice");
+    for (const auto& [index, choice] : choices) {
+        if (choice.finish_reason.is_null()) {
+            return fail(ErrorCode::kUpstreamProtocol, "a choice of the stream is not finished");
+        }
+    }
 
     Json out = Json::object();
     if (answer.contains("id")) out["id"] = answer["id"];

@@ -67,6 +67,9 @@ ApiError upstream_failed(UpstreamFault fault, std::string_view upstream) {
         case UpstreamFault::kBrokeOff:
             words.what = "broke off in the middle of its answer, which is not complete";
             break;
+        case UpstreamFault::kError:
+            words.what = "ended its answer with an error";
+            break;
         case UpstreamFault::kCredentials:
             words.what = "does not accept the key that this gateway has for it";
             words.advice = kTell;

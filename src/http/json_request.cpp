@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstring>
 #include <utility>
 #include <vector>
 
@@ -22,6 +23,8 @@ Where inside_array(Where where) noexcept {
             return Where::kPart;
         case Where::kTools:
             return Where::kTool;
+        case Where::kSkills:
+            return Where::kSkill;
         default:
             return Where::kElsewhere;
     }
@@ -37,8 +40,10 @@ Where inside_object(Where where, std::string_view key) noexcept {
             if (key == "stream_options") return Where::kStreamOptions;
             return Where::kElsewhere;
         case Where::kMessage:
+            if (key == "audio") return Where::kMessageAudio;
             return key == "content" ? Where::kContent : Where::kElsewhere;
         case Where::kInputItem:
+            if (key == "environment") return Where::kEnvironment;
             return key == "content" || key == "output" ? Where::kContent : Where::kElsewhere;
         case Where::kContent:  // one part without a list around it
         case Where::kPart:
@@ -46,7 +51,11 @@ Where inside_object(Where where, std::string_view key) noexcept {
             return key == "file" || key == "source" ? Where::kPartFile : Where::kElsewhere;
         case Where::kTool:
             if (key == "container") return Where::kContainer;
+            if (key == "environment") return Where::kEnvironment;
             return key == "input_image_mask" ? Where::kPartFile : Where::kElsewhere;
+        case Where::kContainer:
+        case Where::kEnvironment:
+            return key == "skills" ? Where::kSkills : Where::kElsewhere;
         default:
             return Where::kElsewhere;
     }
@@ -66,6 +75,7 @@ bool Walk::picked(Where where, std::string_view key, std::string_view text) {
             if (key == "type" && text.starts_with('"') && last_string_is("item_reference")) {
                 stored("item_reference");
             }
+            if (key == "container_id" && !null) stored("container_id");
             [[fallthrough]];
         case Where::kContent:
         case Where::kPart:
@@ -77,9 +87,17 @@ bool Walk::picked(Where where, std::string_view key, std::string_view text) {
             if (key == "container" && text.starts_with('"')) stored("container");
             return true;
         case Where::kContainer:
+        case Where::kEnvironment:
+            if (key == "container_id" && !null) stored("container_id");
             if (key == "file_ids" && !null && (!text.starts_with('[') || last_count_ > 0)) {
                 stored("file_ids");
             }
+            return true;
+        case Where::kSkill:
+            if (key == "skill_id" && !null) stored("skill_id");
+            return true;
+        case Where::kMessageAudio:  // an earlier answer's, kept upstream
+            if (key == "id" && !null) stored("audio.id");
             return true;
         default:
             return true;
@@ -163,11 +181,12 @@ std::expected<JsonRequest, JsonFault> read_json_request(const Buffer& body, bool
     return walk.run(body.view(), want_canonical);
 }
 
-std::string rewrite_body(
+Result<Buffer> rewrite_body(
     std::string_view body,
     const JsonRequest& request,
     std::optional<std::string_view> model,
-    bool add_include_usage
+    bool add_include_usage,
+    BufferBudget* budget
 ) {
     struct Splice {
         TextSpan at;
@@ -202,15 +221,19 @@ std::string rewrite_body(
 
     std::size_t grown = body.size();
     for (const Splice& splice : splices) grown += splice.text.size();
-    std::string out;
-    out.reserve(grown);
+    Buffer out(budget);
+    if (auto room = out.reserve(grown); !room) return std::unexpected(std::move(room.error()));
     std::size_t done = 0;
+    const auto put = [&out](std::string_view bytes) {
+        std::memcpy(out.room().data(), bytes.data(), bytes.size());
+        out.commit(bytes.size());
+    };
     for (const Splice& splice : splices) {
-        out.append(body, done, splice.at.offset - done);
-        out.append(splice.text);
+        put(body.substr(done, splice.at.offset - done));
+        put(splice.text);
         done = splice.at.offset + splice.at.length;
     }
-    out.append(body, done);
+    put(body.substr(done));
     return out;
 }
 

@@ -28,6 +28,7 @@ enum class Where : std::uint8_t {
     kPrompt,
     kMessages,
     kMessage,
+    kMessageAudio,
     kInput,
     kInputItem,
     kContent,
@@ -36,6 +37,9 @@ enum class Where : std::uint8_t {
     kTools,
     kTool,
     kContainer,
+    kEnvironment,
+    kSkills,
+    kSkill,
 };
 
 [[nodiscard]] Where inside_array(Where where) noexcept;

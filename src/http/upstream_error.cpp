@@ -16,6 +16,7 @@ namespace {
 
 constexpr std::chrono::seconds kLongestWait{60};  // SDKs sleep through whatever they are told
 constexpr std::chrono::seconds kUsualWait{2};
+constexpr int kMaxDepth = 64;
 
 std::chrono::seconds bounded_wait(const Fields& fields) {
     const auto text = fields.find("retry-after");
@@ -28,62 +29,86 @@ std::chrono::seconds bounded_wait(const Fields& fields) {
     ));
 }
 
-// The `error` member of a body in OpenAI's shape, or null.
-nlohmann::json error_object(std::string_view body) {
-    const auto json = nlohmann::json::parse(body, nullptr, false);
-    if (!json.is_object()) return nullptr;
-    const auto error = json.find("error");
-    return error != json.end() && error->is_object() ? *error : nlohmann::json();
-}
+// What a body in OpenAI's shape says.
+struct Told {
+    bool error = false;  // it has an error object
+    bool quota = false;  // which says that the account is out of money
+};
 
-bool names_quota(const nlohmann::json& error) {
-    const auto is_quota = [&](const char* member) {
-        const auto found = error.find(member);
-        return found != error.end() && found->is_string() &&
+Told read_error(std::string_view body) {
+    bool too_deep = false;
+    // Whatever nests deeper than any API does is no error object: copying it would recurse.
+    const auto guard = [&too_deep](int depth, nlohmann::json::parse_event_t, nlohmann::json&) {
+        too_deep = too_deep || depth > kMaxDepth;
+        return !too_deep;
+    };
+    const auto json = nlohmann::json::parse(body, guard, false);
+    if (too_deep || !json.is_object()) return {};
+    const auto error = json.find("error");
+    if (error == json.end() || !error->is_object()) return {};
+    const auto is_quota = [&error](const char* member) {
+        const auto found = error->find(member);
+        return found != error->end() && found->is_string() &&
                found->get_ref<const std::string&>() == "insufficient_quota";
     };
-    return error.is_object() && (is_quota("code") || is_quota("type"));
+    return {.error = true, .quota = is_quota("code") || is_quota("type")};
+}
+
+ApiError status_alone(int status, std::string_view upstream) {
+    ApiError error;
+    error.status = status > 599 ? 502 : status;
+    error.type = status >= 500 ? "server_error" : "invalid_request_error";
+    error.code = status == 504 ? "upstream_timeout" : "upstream_error";
+    error.message = "The upstream `" + std::string(upstream) + "` answered " +
+                    std::to_string(status) + " (" + std::string(reason_phrase(status)) +
+                    ") and gave no reason that could be passed on. The request was not counted" +
+                    (status >= 500 ? "; try again later." : ".");
+    return error;
+}
+
+Explained ours(const ApiError& error) {
+    return {.answer = error.response(), .code = error.code, .ours = true};
 }
 
 }  // namespace
 
-Response explain_upstream_answer(
+bool body_tells_nothing(int status) noexcept {
+    return status < 400 || status == 401 || status == 403;
+}
+
+Explained explain_upstream_answer(
     const ResponseHead& head,
-    std::string_view body,
+    std::optional<std::string_view> body,
     std::string_view upstream,
     std::span<const std::string> secrets
 ) {
     const int status = head.status;
     if (status == 401 || status == 403) {
-        return upstream_failed(UpstreamFault::kCredentials, upstream).response();
+        return ours(upstream_failed(UpstreamFault::kCredentials, upstream));
     }
-    if (status < 400) return upstream_failed(UpstreamFault::kProtocol, upstream).response();
+    if (status < 400) return ours(upstream_failed(UpstreamFault::kProtocol, upstream));
 
-    const nlohmann::json error = error_object(body);
-    if (status == 429 || status == 402) {
-        if (status == 402 || names_quota(error)) {
-            return upstream_failed(UpstreamFault::kQuota, upstream).response();
-        }
-        return upstream_rate_limited(upstream, bounded_wait(head.fields)).response();
+    const Told told = read_error(body.value_or(""));
+    if (status == 402 || (status == 429 && told.quota)) {
+        return ours(upstream_failed(UpstreamFault::kQuota, upstream));
     }
-    if (status >= 500 && !error.is_object()) {
-        ApiError failed;
-        failed.status = status > 599 ? 502 : status;
-        failed.type = "server_error";
-        failed.code = status == 504 ? "upstream_timeout" : "upstream_error";
-        failed.message = "The upstream `" + std::string(upstream) + "` answered " +
-                         std::to_string(status) + " (" + std::string(reason_phrase(status)) +
-                         "). The request was not counted; try again later.";
-        return failed.response();
+    if (status == 429) return ours(upstream_rate_limited(upstream, bounded_wait(head.fields)));
+    if (!body || (status >= 500 && !told.error)) {
+        Explained alone = ours(status_alone(status, upstream));
+        alone.ours = status >= 500;
+        return alone;
     }
-    Response passed;
-    passed.status = status;
-    passed.fields = forwarded_response_fields(head.fields);
-    if (passed.fields.find("retry-after")) {
-        passed.fields.set("retry-after", std::to_string(bounded_wait(head.fields).count()));
-        passed.fields.remove("retry-after-ms");  // it would win over the bounded one
+    Explained passed{.answer = {}, .code = "upstream_status", .ours = status >= 500};
+    passed.answer.status = status;
+    passed.answer.fields = forwarded_response_fields(head.fields);
+    for (Field& field : passed.answer.fields) field.value = redact(field.value, secrets);
+    // In milliseconds it would win over the bounded one, wherever it stands alone too.
+    Fields& fields = passed.answer.fields;
+    if (fields.find("retry-after") || fields.find("retry-after-ms")) {
+        fields.remove("retry-after-ms");
+        fields.set("retry-after", std::to_string(bounded_wait(head.fields).count()));
     }
-    passed.body = redact(body, secrets);
+    passed.answer.body = redact(*body, secrets);
     return passed;
 }
 

@@ -1,5 +1,6 @@
 // Stages 2, 3 and 5 of the line: who asks, for which endpoint, for which model.
 #include <algorithm>
+#include <utility>
 
 #include "weir/base/text.hpp"
 #include "weir/proxy/proxy.hpp"
@@ -30,11 +31,18 @@ std::optional<http::ApiError> read_json(Exchange& x, bool want_canonical) {
 
 // The closed endpoints that a field of a body reaches into.
 std::string_view group_of(std::string_view field) noexcept {
-    if (field.find("vector_store") != std::string_view::npos) return "vector_stores";
-    if (field.find("file") != std::string_view::npos) return "files";
-    if (field.find("container") != std::string_view::npos) return "containers";
-    if (field.find("conversation") != std::string_view::npos) return "conversations";
-    return "responses";
+    static constexpr std::pair<std::string_view, std::string_view> kGroups[] = {
+        {"vector_store", "vector_stores"},
+        {"skill", "skills"},
+        {"file", "files"},
+        {"container", "containers"},
+        {"conversation", "conversations"},
+        {"audio", "stored_completions"},
+    };
+    for (const auto& [part, group] : kGroups) {
+        if (field.find(part) != std::string_view::npos) return group;
+    }
+    return "stored_responses";
 }
 
 std::optional<http::ApiError> choose_route(Exchange& x) {
@@ -72,7 +80,7 @@ void make_key(Exchange& x, const http::RequestHead& head) {
     parts.shape = crosses ? "" : x.json.stream ? "stream" : "json";
     parts.canonical = x.json.canonical;
     x.key = std::make_shared<const cache::CacheKey>(cache::make_cache_key(parts));
-    x.json.canonical = {};
+    std::string().swap(x.json.canonical);  // `= {}` would keep its memory
 }
 
 }  // namespace
@@ -137,7 +145,8 @@ std::optional<http::ApiError> classify(Exchange& x, const http::RequestHead& hea
         );
     }
     if (auto problem = choose_route(x)) return problem;
-    x.storable = x.storable && x.json.canonical_complete;
+    // A wish to have the answer stored upstream is not fulfilled by one that is stored here.
+    x.storable = x.storable && x.json.canonical_complete && !x.json.store;
     x.shareable = x.storable && !control.no_cache;
     if (x.storable) make_key(x, head);
     if (x.endpoint->cacheable) x.cache = x.shareable ? CacheUse::kMiss : CacheUse::kBypass;

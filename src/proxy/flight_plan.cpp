@@ -11,13 +11,16 @@ namespace weir::proxy {
 
 namespace {
 
-// The body with its model and stream options as the upstream is to see them, if they differ.
-std::string rewrite(const Exchange& x, bool inject_usage) {
-    if (x.serve_as.empty() && !inject_usage) return {};
+// The body with its model and stream options as the upstream is to see them. nullptr: no room.
+std::shared_ptr<const Buffer> body_for_upstream(
+    const Exchange& x, bool inject_usage, BufferBudget& bodies
+) {
     std::optional<std::string_view> model;
-    if (!x.serve_as.empty() && x.json.model_at) model = x.serve_as;
-    if (!model && !inject_usage) return {};
-    return http::rewrite_body(x.body->view(), x.json, model, inject_usage);
+    if (!x.serve_as.empty()) model = x.serve_as;  // also where the API's default is meant
+    if (!model && !inject_usage) return x.body;
+    auto rewritten = http::rewrite_body(x.body->view(), x.json, model, inject_usage, &bodies);
+    if (!rewritten) return nullptr;
+    return std::make_shared<const Buffer>(std::move(*rewritten));
 }
 
 }  // namespace
@@ -26,13 +29,15 @@ std::unique_ptr<FlightPlan> plan_flight(
     Exchange& x,
     const http::RequestHead& head,
     std::shared_ptr<cache::Flight> flight,
-    quota::Reservation reservation
+    quota::Reservation reservation,
+    BufferBudget& bodies
 ) {
     auto plan = std::make_unique<FlightPlan>();
     const config::Upstream* const upstream = x.route.upstreams.front();
     plan->flight = std::move(flight);
     plan->reservation = std::move(reservation);
     plan->snapshot = x.snapshot;
+    plan->request_id = x.id;
     plan->upstream = {x.snapshot->config, upstream};  // lives as long as its config
     plan->shape = x.endpoint->shape;
     plan->choices = x.json.choices;
@@ -49,8 +54,8 @@ std::unique_ptr<FlightPlan> plan_flight(
         x.storable && x.json.stream && !x.json.include_usage && upstream->stream_usage &&
         (x.endpoint->shape == http::Shape::kChat || x.endpoint->shape == http::Shape::kCompletion);
     plan->usage_asked = inject_usage || x.json.include_usage;
-    plan->body = x.body;
-    plan->rewritten = rewrite(x, inject_usage);
+    plan->body = body_for_upstream(x, inject_usage, bodies);
+    if (plan->body == nullptr) return nullptr;
 
     upstream::CallRequest& request = plan->request;
     request.method = head.method;
@@ -58,7 +63,7 @@ std::unique_ptr<FlightPlan> plan_flight(
     if (!head.query().empty()) request.target += "?" + std::string(head.query());
     request.fields = http::forwarded_request_fields(head.fields);
     request.fields.set("x-request-id", x.id);
-    request.body = plan->rewritten.empty() ? plan->body->view() : std::string_view(plan->rewritten);
+    request.body = plan->body->view();
     return plan;
 }
 

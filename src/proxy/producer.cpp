@@ -8,9 +8,11 @@
 #include <boost/asio/co_spawn.hpp>
 
 #include "weir/base/log.hpp"
+#include "weir/base/watchdog.hpp"
 #include "weir/http/answer.hpp"
 #include "weir/http/error_body.hpp"
 #include "weir/http/hygiene.hpp"
+#include "weir/http/secrets.hpp"
 #include "weir/http/sse.hpp"
 #include "weir/http/upstream_error.hpp"
 #include "weir/proxy/meters.hpp"
@@ -23,6 +25,8 @@ namespace {
 // is a clean 502 instead of a cut body. Larger ones are relayed as they come.
 constexpr std::size_t kGatherBytes = 1 << 20;
 constexpr std::size_t kErrorBodyBytes = 256 << 10;
+// What an upstream says about a refusal is not waited for longer.
+constexpr std::chrono::seconds kErrorBodyTime{10};
 
 http::UpstreamFault fault_of(const Error& error, upstream::Call::Stage stage, Deadline total) {
     using Stage = upstream::Call::Stage;
@@ -52,6 +56,7 @@ public:
         : worker_(worker),
           plan_(std::move(plan)),
           flight_(plan_->flight),
+          mask_(plan_->upstream->key),
           wake_(Signal::create(worker.context.get_executor())),
           room_(Signal::create(worker.context.get_executor())) {
         flight_->set_producer(wake_);
@@ -71,6 +76,7 @@ private:
     [[nodiscard]] Awaitable<bool> gate();
     [[nodiscard]] bool charge_failed();
     [[nodiscard]] Awaitable<Result<>> refused_by_upstream();
+    [[nodiscard]] Awaitable<std::optional<std::string>> error_body();
     [[nodiscard]] Awaitable<Result<>> relay_events();
     [[nodiscard]] Awaitable<Result<>> relay_plain();
     [[nodiscard]] Awaitable<bool> publish(std::vector<cache::Chunk> chunks);
@@ -84,6 +90,7 @@ private:
     Worker& worker_;
     std::unique_ptr<FlightPlan> plan_;
     std::shared_ptr<cache::Flight> flight_;
+    http::SecretMask mask_;
     std::shared_ptr<Signal> wake_;
     std::shared_ptr<Signal> room_;
     std::unique_ptr<upstream::Call> call_;
@@ -128,7 +135,8 @@ Awaitable<> Producer::run() {
             log::warn(
                 "an upstream call failed",
                 {{"upstream", std::string_view(plan_->upstream->name)},
-                 {"why", std::string_view(outcome.error().detail)}}
+                 {"why", std::string_view(outcome.error().detail)},
+                 {"id", std::string_view(plan_->request_id)}}
             );
             fail_with(http::upstream_failed(
                 fault_of(outcome.error(), call_->stage(), total), plan_->upstream->name
@@ -148,9 +156,9 @@ void Producer::give_back() {
 
 Awaitable<Result<>> Producer::answer() {
     Result<> started = co_await call_->start(std::move(plan_->request));
-    // The body is not needed any more; its memory is others'.
-    plan_->body.reset();
-    plan_->rewritten = {};
+    // Its memory is others' once it is sent. An upstream may answer before it took all of it: then
+    // the call goes on sending, and needs it to its end.
+    if (call_->request_written()) plan_->body.reset();
     const upstream::CallTimes times = call_->times();
     plan_->report->connect = times.connect;
     plan_->report->first_byte = times.first_byte;
@@ -189,29 +197,50 @@ bool Producer::charge_failed() {
     return !head_published_ && worker_.shared.ledger.has_failed(plan_->reservation.sequence());
 }
 
-Awaitable<Result<>> Producer::refused_by_upstream() {
-    worker_.shared.meters.upstream_failures.add();
+// nullopt: it did not come whole, in time and within reason.
+Awaitable<std::optional<std::string>> Producer::error_body() {
+    Watchdog patience(worker_.context.get_executor(), [this] { call_->cancel(); });
+    patience.set(Deadline::in(kErrorBodyTime));
     std::string body;
     std::string part;
-    while (body.size() < kErrorBodyBytes) {
+    while (body.size() <= kErrorBodyBytes) {
         const Result<bool> more = co_await call_->read(part);
-        if (!more) co_return std::unexpected(more.error());
-        if (!*more) break;
+        if (!more) break;
+        if (!*more) co_return body;
         body += part;
     }
-    http::Response answer = http::explain_upstream_answer(
+    co_return std::nullopt;
+}
+
+Awaitable<Result<>> Producer::refused_by_upstream() {
+    worker_.shared.meters.upstream_failures.add();
+    const int status = call_->head().status;
+    std::optional<std::string> body;
+    if (!http::body_tells_nothing(status)) body = co_await error_body();
+    if (flight_->abandoned()) co_return fail(ErrorCode::kCancelled, "nobody listens any more");
+    http::Explained told = http::explain_upstream_answer(
         call_->head(), body, plan_->upstream->name, plan_->snapshot->secrets
     );
+    if (told.ours) {
+        log::warn(
+            "an upstream refused a call",
+            {{"upstream", std::string_view(plan_->upstream->name)},
+             {"status", static_cast<std::int64_t>(status)},
+             {"told", std::string_view(told.code)},
+             {"id", std::string_view(plan_->request_id)}}
+        );
+    }
     leave_board();
     give_back();
     cache::FlightHead head;
-    head.status = answer.status;
-    head.fields = std::move(answer.fields);
-    head.content_length = answer.body.size();
+    head.status = told.answer.status;
+    head.fields = std::move(told.answer.fields);
+    head.content_length = told.answer.body.size();
     head.upstream = plan_->upstream->name;
+    head.error_code = std::move(told.code);
     flight_->publish_head(std::move(head));
     std::vector<cache::Chunk> chunks(1);
-    chunks.front().bytes = std::move(answer.body);
+    chunks.front().bytes = std::move(told.answer.body);
     flight_->publish(std::move(chunks));
     flight_->end({.clean = true, .error = std::nullopt});
     co_return Result<>();
@@ -222,7 +251,9 @@ void Producer::publish_head(std::optional<std::uint64_t> content_length, bool ev
     cache::FlightHead head;
     head.status = call_->head().status;
     head.fields = http::forwarded_response_fields(call_->head().fields);
+    for (http::Field& field : head.fields) mask_.mask_whole(field.value);
     head.event_stream = event_stream;
+    head.usage_asked = plan_->usage_asked;
     head.content_length = content_length;
     head.upstream = plan_->upstream->name;
     flight_->publish_head(std::move(head));
@@ -248,19 +279,26 @@ Awaitable<Result<>> Producer::relay_events() {
     while (true) {
         const Result<bool> more = co_await call_->read(part);
         if (!more) {
-            // Behind the terminal nothing matters to the client; but what broke is not kept.
-            if (watch.terminal_seen() && !flight_->abandoned()) {
-                conclude(http::Ending::kWholeNoCache, true);
+            // Behind the terminal nothing matters to the client; but what broke is not kept, and
+            // what the terminal came too early for is broken all the same.
+            http::Ending ending = watch.end("");
+            if (ending == http::Ending::kWhole) ending = http::Ending::kWholeNoCache;
+            if (watch.terminal_seen() && ending != http::Ending::kBroken && !flight_->abandoned()) {
+                conclude(ending, true);
                 co_return Result<>();
             }
             co_return std::unexpected(more.error());
         }
-        if (!*more) break;
+        mask_.mask(part, !*more);
+        if (part.empty() && !*more) break;
         blocks.clear();
         if (const Result<> cut = splitter.feed(part, blocks); !cut) {
             co_return fail(ErrorCode::kUpstreamProtocol, cut.error().detail);
         }
-        if (blocks.empty()) continue;
+        if (blocks.empty()) {
+            if (!*more) break;
+            continue;
+        }
         std::vector<cache::Chunk> chunks;
         chunks.reserve(blocks.size());
         for (std::string& block : blocks) {
@@ -269,6 +307,7 @@ Awaitable<Result<>> Producer::relay_events() {
         }
         const bool heard = co_await publish(std::move(chunks));
         if (!heard) co_return fail(ErrorCode::kCancelled, "nobody listens any more");
+        if (!*more) break;
     }
     const http::Ending ending = watch.end(splitter.rest());
     if (ending == http::Ending::kBroken) {
@@ -291,6 +330,7 @@ Awaitable<Result<>> Producer::relay_plain() {
     const bool json =
         head.content_type() == "application/json" && !head.fields.find("content-encoding");
     const bool gather = json && (!length || *length <= kGatherBytes);
+    const bool until_close = json && head.framing == http::Framing::kUntilClose;
     std::string body;
     std::string part;
     bool whole = false;  // all of it is in `body`
@@ -299,7 +339,8 @@ Awaitable<Result<>> Producer::relay_plain() {
             const Result<bool> more = co_await call_->read(part);
             if (!more) co_return std::unexpected(more.error());
             whole = !*more;
-            if (!whole) body += part;
+            mask_.mask(part, whole);
+            body += part;
         }
         if (whole) length = body.size();
     }
@@ -311,6 +352,9 @@ Awaitable<Result<>> Producer::relay_plain() {
         );
     }
     publish_head(length, false);
+    const bool unjudged = until_close && !whole;
+    http::JsonBalance balance;
+    if (unjudged) balance.see(body);
     if (!body.empty()) {
         std::vector<cache::Chunk> first(1);
         first.front().bytes = std::move(body);
@@ -321,21 +365,30 @@ Awaitable<Result<>> Producer::relay_plain() {
         const Result<bool> more = co_await call_->read(part);
         if (!more) co_return std::unexpected(more.error());
         whole = !*more;
-        if (whole) break;
+        mask_.mask(part, whole);
+        if (part.empty()) continue;
+        if (unjudged) balance.see(part);
         std::vector<cache::Chunk> next(1);
         next.front().bytes = std::move(part);
         const bool heard = co_await publish(std::move(next));
         if (!heard) co_return fail(ErrorCode::kCancelled, "nobody listens any more");
     }
+    // Where the connection's end is the answer's, a cut is a clean end to HTTP.
+    if (unjudged && !balance.closed()) {
+        co_return fail(ErrorCode::kUpstreamClosed, "the JSON ended in its middle");
+    }
     http::Ending ending = judged;
-    if (json && !gather) ending = http::Ending::kWholeNoCache;
     if (json && judged == http::Ending::kWholeNoCache && plan_->key) {
         // It was relayed in pieces; if the flight kept them all, it can still be judged and kept.
         if (const auto kept = flight_->backlog()) {
             std::string all;
             for (const cache::ChunkPtr& chunk : *kept) all += chunk->bytes;
             ending = http::judge_json(plan_->shape, all, plan_->limit_set);
-            if (ending == http::Ending::kBroken) ending = http::Ending::kWholeNoCache;
+            if (ending == http::Ending::kBroken) {
+                co_return fail(
+                    ErrorCode::kUpstreamProtocol, "the answer is not the JSON that it says it is"
+                );
+            }
         }
     }
     conclude(ending, false);
@@ -350,9 +403,18 @@ void Producer::conclude(http::Ending ending, bool event_stream) {
     } else {
         give_back();
     }
-    if (ending == http::Ending::kWhole && call_->head().status == 200) keep(event_stream);
+    if (mask_.seen()) {
+        log::warn(
+            "an answer repeated the upstream's key: it was blacked out",
+            {{"upstream", std::string_view(plan_->upstream->name)},
+             {"id", std::string_view(plan_->request_id)}}
+        );
+    } else if (ending == http::Ending::kWhole && call_->head().status == 200) {
+        keep(event_stream);
+    }
     leave_board();
-    flight_->end({.clean = true, .error = std::nullopt});
+    const bool tells_error = ending == http::Ending::kError;
+    flight_->end({.clean = true, .error = std::nullopt, .tells_error = tells_error});
 }
 
 void Producer::keep(bool event_stream) {

@@ -20,9 +20,9 @@ struct FlightPlan {
     quota::Reservation reservation;
     SnapshotPtr snapshot;
     std::shared_ptr<const config::Upstream> upstream;
-    upstream::CallRequest request;       // its body points into one of the next two
-    std::shared_ptr<const Buffer> body;  // as the client sent it
-    std::string rewritten;               // if the model or the stream options had to change
+    std::string request_id;
+    upstream::CallRequest request;       // its body points into `body`
+    std::shared_ptr<const Buffer> body;  // as the client sent it, or with another model or options
     http::Shape shape = http::Shape::kOther;
     std::uint64_t choices = 1;
     bool limit_set = false;
@@ -34,12 +34,14 @@ struct FlightPlan {
     std::shared_ptr<CallReport> report;
 };
 
-// The call that a miss makes. `reservation` may be empty for what is free.
+// The call that a miss makes. `reservation` may be empty for what is free. nullptr: a body that has
+// to be rewritten has no room in `bodies`.
 [[nodiscard]] std::unique_ptr<FlightPlan> plan_flight(
     Exchange& x,
     const http::RequestHead& head,
     std::shared_ptr<cache::Flight> flight,
-    quota::Reservation reservation
+    quota::Reservation reservation,
+    BufferBudget& bodies
 );
 
 // Starts it on this worker and returns at once.

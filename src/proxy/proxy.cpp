@@ -148,6 +148,7 @@ Awaitable<Proxy::Problem> Proxy::run(Exchange& x, ClientStream& client) {
     }
     auto body = co_await client.read_body(x.snapshot->config->limits.body_bytes);
     if (!body) co_return std::move(body.error());
+    x.bytes_in = body->size();
     x.body = std::make_shared<const Buffer>(std::move(*body));
     // A body may take its time: a key that was revoked meanwhile gets nothing, not even a hit.
     if (worker_.snapshot != x.snapshot && worker_.snapshot->find_same(*x.member->key) == nullptr) {
@@ -197,6 +198,8 @@ void Proxy::hand_over(const Exchange& x, cache::Flight& flight, const cache::Ent
     head.status = entry.status;
     head.fields.add("content-type", entry.content_type);
     head.event_stream = entry.stream;
+    head.usage_asked = tells_usage(entry);
+    head.stored_at_s = entry.stored_at_s;
     if (!entry.stream && !entry.parts.empty()) head.content_length = entry.parts.front().size();
     flight.publish_head(std::move(head));
     std::vector<cache::Chunk> chunks;
@@ -212,7 +215,7 @@ void Proxy::hand_over(const Exchange& x, cache::Flight& flight, const cache::Ent
 
 Awaitable<bool> Proxy::serve_hit(Exchange& x, ClientStream& client, cache::EntryPtr entry) {
     x.cache = CacheUse::kHit;
-    x.age_s = std::max<std::int64_t>(0, std::time(nullptr) - entry->stored_at_s);
+    x.age_s = age_of(entry->stored_at_s);
     co_return co_await relay_entry(worker_, x, client, *entry);
 }
 
@@ -220,7 +223,8 @@ Awaitable<bool> Proxy::serve_hit(Exchange& x, ClientStream& client, cache::Entry
 Awaitable<Proxy::Problem> Proxy::fly_alone(
     Exchange& x, ClientStream& client, std::shared_ptr<Signal> signal
 ) {
-    x.shareable = x.storable = x.joined = false;
+    // Its answer may be kept: of the kind that this client asks for, it may serve both.
+    x.shareable = x.joined = false;
     x.cache = CacheUse::kBypass;
     x.age_s = 0;
     co_return co_await fly_unshared(x, client, signal);
@@ -263,7 +267,13 @@ Awaitable<Proxy::Problem> Proxy::fly(
         }
         const Relayed relayed = co_await relay_flight(worker_, x, client, subscription, signal);
         if (relayed == Relayed::kDone) co_return std::nullopt;
-        if (relayed == Relayed::kCannotCross) co_return co_await fly_alone(x, client, signal);
+        if (relayed == Relayed::kCannotCross) {
+            // Left first: who does not listen must not hold the others back.
+            {
+                const cache::Subscription left = std::move(subscription);
+            }
+            co_return co_await fly_alone(x, client, signal);
+        }
         asking = true;
         x.joined = false;
         x.cache = x.shareable ? CacheUse::kMiss : CacheUse::kBypass;
@@ -306,7 +316,13 @@ Proxy::Problem Proxy::admit(
         x.caps = std::move(decision.admission->caps);
         reservation = std::move(decision.admission->reservation);
     }
-    take_off(worker_, plan_flight(x, head, flight, std::move(reservation)));
+    auto plan = plan_flight(x, head, flight, std::move(reservation), worker_.shared.bodies);
+    if (!plan) {
+        x.caps_known = false;  // the message was given back
+        return http::bodies_full();
+    }
+    take_off(worker_, std::move(plan));
+    x.body.reset();
     return std::nullopt;
 }
 

@@ -1,6 +1,7 @@
 #include "relay.hpp"
 
 #include <algorithm>
+#include <ctime>
 #include <utility>
 #include <vector>
 
@@ -86,17 +87,27 @@ Awaitable<bool> send_crossed(
 class FlightRelay {
 public:
     FlightRelay(Worker& worker, Exchange& x, ClientStream& client) noexcept
-        : worker_(worker), x_(x), client_(client) {}
+        : worker_(worker), x_(x), client_(client), own_(!x.joined) {}
 
-    void head(const cache::FlightHead& head) {
+    // False: a joined flight's answer is not what this client asks for; nothing was sent.
+    [[nodiscard]] bool head(const cache::FlightHead& head) {
         event_stream_ = head.event_stream;
         status_ = head.status;
         length_ = head.content_length;
         way_ = choose_way(x_, head.status, head.event_stream, head.fields);
         fields_ = head.fields;
+        upstream_ = head.upstream;
+        const bool wants_usage = way_ == Way::kToJson || (event_stream_ && x_.json.include_usage);
+        if (!own_ && wants_usage && !head.usage_asked && head.status == 200) return false;
+        if (head.stored_at_s) {
+            x_.joined = false;
+            x_.age_s = age_of(*head.stored_at_s);
+        }
+        if (!head.error_code.empty()) x_.error_code = head.error_code;
         if (head.status >= 400) x_.caps_known = false;  // the message was given back
         decorate(worker_, x_, fields_);
         if (way_ == Way::kAsItIs) begin();
+        return true;
     }
 
     // False: the client is gone.
@@ -106,7 +117,7 @@ public:
                 gathered_bytes_ += chunk->bytes.size();
                 gathered_.push_back(std::move(chunk));
             }
-            if (gathered_bytes_ <= kLongestCrossed || x_.joined) co_return true;
+            if (gathered_bytes_ <= kLongestCrossed || !own_) co_return true;
             co_return co_await as_it_is();
         }
         std::vector<std::string_view> pieces;
@@ -130,8 +141,15 @@ public:
             parts.reserve(gathered_.size());
             for (const cache::ChunkPtr& chunk : gathered_) parts.push_back(chunk->bytes);
             const bool crossed = co_await send_crossed(x_, client_, way_, fields_, parts);
-            if (crossed || x_.joined) co_return crossed;
-            // This exchange's own call: what the upstream gave is better than nothing.
+            if (crossed) co_return true;
+            if (!own_ && end.tells_error) {
+                // Each of them going upstream for itself would be a stampede on what failed.
+                const auto error = http::upstream_failed(http::UpstreamFault::kError, upstream_);
+                co_await tell_error(worker_, x_, client_, error);
+                co_return true;
+            }
+            if (!own_) co_return false;
+            // What the upstream gave is better than nothing.
             bool sent = co_await as_it_is();
             if (sent) sent = co_await client_.finish();
             x_.client_gone = !sent;
@@ -145,7 +163,7 @@ public:
     [[nodiscard]] bool event_stream() const noexcept { return event_stream_; }
     // Too long to be crossed, and not this exchange's own.
     [[nodiscard]] bool overlong() const noexcept {
-        return x_.joined && gathered_bytes_ > kLongestCrossed;
+        return !own_ && gathered_bytes_ > kLongestCrossed;
     }
 
 private:
@@ -164,23 +182,17 @@ private:
     Worker& worker_;
     Exchange& x_;
     ClientStream& client_;
+    const bool own_;  // this exchange's own call
     Way way_ = Way::kAsItIs;
     bool event_stream_ = false;
     bool begun_ = false;
     int status_ = 0;
     std::optional<std::uint64_t> length_;
+    std::string upstream_;
     http::Fields fields_;
     std::vector<cache::ChunkPtr> gathered_;
     std::size_t gathered_bytes_ = 0;
 };
-
-// Some part of the stored stream carries a usage object, and not just a null.
-bool tells_usage(const cache::Entry& entry) {
-    return std::ranges::any_of(entry.parts, [](const std::string& part) {
-        const std::size_t at = part.rfind("\"usage\"");
-        return at != std::string::npos && part.find('{', at) != std::string::npos;
-    });
-}
 
 // Parts of a stored stream that only carry usage are not for clients that did not ask.
 std::vector<std::string_view> parts_for(const Exchange& x, const cache::Entry& entry) {
@@ -200,6 +212,17 @@ std::vector<std::string_view> parts_for(const Exchange& x, const cache::Entry& e
 }
 
 }  // namespace
+
+bool tells_usage(const cache::Entry& entry) {
+    return std::ranges::any_of(entry.parts, [](const std::string& part) {
+        const std::size_t at = part.rfind("\"usage\"");
+        return at != std::string::npos && part.find('{', at) != std::string::npos;
+    });
+}
+
+std::int64_t age_of(std::int64_t stored_at_s) {
+    return std::max<std::int64_t>(0, std::time(nullptr) - stored_at_s);
+}
 
 Awaitable<> tell_error(
     Worker& worker, Exchange& x, ClientStream& client, const http::ApiError& error
@@ -248,7 +271,7 @@ Awaitable<Relayed> relay_flight(
             case Next::Kind::kRefused:
                 co_return Relayed::kAskCaps;
             case Next::Kind::kHead:
-                relay.head(*next.head);
+                if (!relay.head(*next.head)) co_return Relayed::kCannotCross;
                 begun = true;
                 break;
             case Next::Kind::kChunks: {
@@ -291,12 +314,13 @@ Awaitable<bool> relay_entry(
     fields.add("content-type", entry.content_type);
     decorate(worker, x, fields);
     const Way way = choose_way(x, entry.status, entry.stream, fields);
+    const bool wants_usage = entry.stream && (way == Way::kToJson || x.json.include_usage);
+    if (wants_usage && !tells_usage(entry)) {
+        co_return false;  // its upstream was not asked for what this client asks for
+    }
     if (way == Way::kToJson) {
         const std::vector<std::string_view> all(entry.parts.begin(), entry.parts.end());
         co_return co_await send_crossed(x, client, way, fields, all);
-    }
-    if (way == Way::kAsItIs && entry.stream && x.json.include_usage && !tells_usage(entry)) {
-        co_return false;  // its upstream was not asked for what this client asks for
     }
     const std::vector<std::string_view> parts = parts_for(x, entry);
     if (way == Way::kToStream) {

@@ -18,6 +18,11 @@ enum class Relayed : std::uint8_t {
     kCannotCross,  // a joined flight's answer cannot be had as the other kind: ask upstream
 };
 
+// Some part of the stored stream carries a usage object, and not just a null.
+[[nodiscard]] bool tells_usage(const cache::Entry& entry);
+// For the `age` field: whole seconds, never below 0.
+[[nodiscard]] std::int64_t age_of(std::int64_t stored_at_s);
+
 // Follows the flight to its end. `signal` is the one that the subscription and the client notify.
 [[nodiscard]] Awaitable<Relayed> relay_flight(
     Worker& worker,

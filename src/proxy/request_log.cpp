@@ -119,7 +119,7 @@ void log_request(const Exchange& x, const http::RequestHead& head, std::uint64_t
         total_ms,
         milliseconds(x.first_byte),
         upstream_ms,
-        x.body ? x.body->size() : 0,
+        x.bytes_in,
         bytes_out
     );
     log::write_line(log::Level::kInfo, fmt::to_string(line));

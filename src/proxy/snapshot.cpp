@@ -1,5 +1,11 @@
 #include "weir/proxy/snapshot.hpp"
 
+#include <algorithm>
+#include <functional>
+#include <iterator>
+
+#include "weir/http/secrets.hpp"
+
 namespace weir::proxy {
 
 namespace {
@@ -16,6 +22,17 @@ std::string scope_of(const keys::Key& key, config::Scope scope) {
             break;
     }
     return "key:" + key.name;
+}
+
+// Keys of clients never go to an upstream, so that none can say them.
+std::vector<std::string> forms_of_upstream_keys(const config::Config& config) {
+    std::vector<std::string> all;
+    for (const config::Upstream& upstream : config.upstreams) {
+        std::vector<std::string> forms = http::secret_forms(upstream.key);
+        std::ranges::move(forms, std::back_inserter(all));
+    }
+    std::ranges::sort(all, std::ranges::greater(), &std::string::size);
+    return all;
 }
 
 }  // namespace
@@ -54,7 +71,7 @@ Result<SnapshotPtr> make_snapshot(
             {&key, plan, ledger.account(key.name), scope_of(key, config->cache.scope)}
         );
     }
-    snapshot->secrets = config->secrets();
+    snapshot->secrets = forms_of_upstream_keys(*config);
     snapshot->config = std::move(config);
     snapshot->keys = std::move(keys);
     return snapshot;

@@ -50,7 +50,8 @@ Json chunk(const Json& delta, const Json& reason = nullptr, int index = 0) {
     };
 }
 
-Json message_of(const std::vector<Json>& chunks) {
+Json message_of(std::vector<Json> chunks) {
+    chunks.push_back(chunk(Json::object(), "stop"));
     return cross(stream_of(chunks))["choices"][0]["message"];
 }
 
@@ -130,6 +131,41 @@ TEST(Crossing, ToolCallsOfVendorsThatRepeatOrOmitFields) {
     EXPECT_EQ(without_index["tool_calls"][1]["function"]["arguments"], "3");
 }
 
+// Some number every call 0 and tell them apart by id.
+TEST(Crossing, ToolCallsOfOneIndexAndSeveralIdsAreSeveral) {
+    const Json message = message_of({
+        chunk(
+            {{"tool_calls",
+              {{{"index", 0}, {"id", "a"}, {"function", {{"name", "f"}, {"arguments", "{\"x\":"}}}}}
+            }}
+        ),
+        chunk({{"tool_calls", {{{"index", 0}, {"function", {{"arguments", "1}"}}}}}}}),
+        chunk(
+            {{"tool_calls",
+              {{{"index", 0}, {"id", "b"}, {"function", {{"name", "g"}, {"arguments", "{}"}}}}}}}
+        ),
+    });
+    ASSERT_EQ(message["tool_calls"].size(), 2U);
+    EXPECT_EQ(
+        message["tool_calls"][0]["function"], Json({{"name", "f"}, {"arguments", R"({"x":1})"}})
+    );
+    EXPECT_EQ(message["tool_calls"][1]["function"], Json({{"name", "g"}, {"arguments", "{}"}}));
+}
+
+TEST(Crossing, RefusesChunksThatDoNotAddUp) {
+    const std::vector<std::vector<Json>> cases = {
+        {chunk({{"content", "first "}}), chunk({{"content", Json::array({{{"type", "thinking"}}})}})
+        },
+        {chunk({{"content", Json::array({{{"type", "text"}}})}}), chunk({{"content", "last"}})},
+        {chunk({{"audio", {{"id", "x"}}}}), chunk({{"audio", "y"}})},
+    };
+    for (std::vector<Json> chunks : cases) {
+        chunks.push_back(chunk(Json::object(), "stop"));
+        const auto blocks = stream_of(chunks);
+        EXPECT_FALSE(chat_stream_to_json({blocks.begin(), blocks.end()})) << blocks[1];
+    }
+}
+
 TEST(Crossing, EveryOtherFieldSurvives) {
     Json first = chunk(
         {{"role", "assistant"},
@@ -200,6 +236,9 @@ TEST(Crossing, RefusesWhatIsNotAWholeStream) {
     EXPECT_TRUE(refused(
         {"data: {\"choices\":[{\"index\":0,\"delta\":{}}]}\n\n", "data: {\"error\":{}}\n\n"}
     ));
+    const std::string half = "data: " + chunk({{"content", "half an answer"}}).dump() + "\n\n";
+    EXPECT_TRUE(refused({half, "data: [DONE]\n\n"})) << "a choice is not finished";
+    EXPECT_TRUE(refused({half, "event: error\ndata: {\"message\":\"overloaded\"}\n\n"}));
     const std::string deep =
         "data: {\"a\":" + std::string(100'000, '[') + std::string(100'000, ']') + "}\n\n";
     EXPECT_TRUE(refused({deep}));

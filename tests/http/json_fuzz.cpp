@@ -38,8 +38,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     }
     require(!full->canonical_complete || is_json_elsewhere(text));
     require(full->model == quick->model && full->stream == quick->stream);
-    const std::string changed = http::rewrite_body(text, *full, "other", true);
-    const auto again = http::read_json_request(Buffer::copy_of(changed), true);
+    const auto changed = http::rewrite_body(text, *full, "other", true);
+    require(changed.has_value());
+    const auto again = http::read_json_request(*changed, true);
     require(again.has_value() && again->model == "other" && again->include_usage);
     return 0;
 }

@@ -174,6 +174,17 @@ TEST(JsonRequest, FindsStoredStateWhereItIsNamed) {
         {R"({"tools":[{"type":"code_interpreter","container":"c"}]})", "container"},
         {R"({"tools":[{"type":"code_interpreter","container":{"type":"auto","file_ids":["f"]}}]})",
          "file_ids"},
+        {R"({"tools":[{"type":"shell","environment":{"type":"container_reference","container_id":"c"}}]})",
+         "container_id"},
+        {R"({"tools":[{"type":"shell","environment":{"type":"container_auto","file_ids":["f"]}}]})",
+         "file_ids"},
+        {R"({"tools":[{"type":"shell","environment":{"skills":[{"type":"skill_reference","skill_id":"s"}]}}]})",
+         "skill_id"},
+        {R"({"tools":[{"type":"code_interpreter","container":{"type":"auto","skills":[{"skill_id":"s"}]}}]})",
+         "skill_id"},
+        {R"({"input":[{"type":"code_interpreter_call","container_id":"c"}]})", "container_id"},
+        {R"({"input":[{"type":"shell_call","environment":{"container_id":"c"}}]})", "container_id"},
+        {R"({"messages":[{"role":"assistant","audio":{"id":"a"}}]})", "audio.id"},
         {R"({"background":true,"conversation":"c"})", "background"},
     };
     for (const auto& [body, field] : cases) {
@@ -196,6 +207,10 @@ TEST(JsonRequest, DoesNotTakeOtherThingsForStoredState) {
         R"({"messages":[{"role":"user","content":"file_id","file_id_hint":"x"}]})",
         R"({"input":[{"id":"i","type":"message","role":"assistant","content":[]}]})",
         R"({"input":"previous_response_id"})",
+        R"({"audio":{"voice":"alloy","format":"wav"},"messages":[{"audio":null}]})",
+        R"({"tools":[{"type":"shell","environment":{"type":"local","skills":[{"name":"x"}]}}]})",
+        R"({"tools":[{"type":"function","function":{"parameters":{"properties":
+            {"environment":{"container_id":"c"},"skill_id":{"type":"string"}}}}}]})",
         R"({"store":true})",
     };
     for (const std::string_view body : cases) {

@@ -24,7 +24,7 @@ JsonRequest read(std::string_view body) {
 std::string rewrite(
     std::string_view body, std::optional<std::string_view> model, bool include_usage
 ) {
-    return rewrite_body(body, read(body), model, include_usage);
+    return std::string(rewrite_body(body, read(body), model, include_usage).value().view());
 }
 
 TEST(RewriteBody, ReplacesTheModelAndNothingElse) {
@@ -35,6 +35,20 @@ TEST(RewriteBody, ReplacesTheModelAndNothingElse) {
     EXPECT_EQ(rewrite(R"({"a":1})", "m", false), R"({"model":"m","a":1})");
     EXPECT_EQ(rewrite("{ }", "m", false), R"({"model":"m" })");
     EXPECT_EQ(rewrite(R"({"a":1})", std::nullopt, false), R"({"a":1})");
+}
+
+TEST(RewriteBody, TakesItsCopyFromTheBudgetOfAllBodies) {
+    const std::string body = R"({"model":"x","a":")" + std::string(1000, 'a') + R"("})";
+    BufferBudget budget(1500);
+    {
+        const auto changed = rewrite_body(body, read(body), "y", false, &budget);
+        ASSERT_TRUE(changed);
+        EXPECT_GE(budget.used(), 1000U);
+        const auto second = rewrite_body(body, read(body), "y", false, &budget);
+        ASSERT_FALSE(second);
+        EXPECT_EQ(second.error().code, ErrorCode::kOverloaded);
+    }
+    EXPECT_EQ(budget.used(), 0U);
 }
 
 TEST(RewriteBody, AsksForUsageWhateverTheOptionsAre) {
@@ -93,7 +107,7 @@ TEST(RewriteBodyProperty, ChangesExactlyWhatIsAsked) {
         const bool usage = random.one_in(2);
         const auto name = new_model ? std::optional<std::string_view>(model) : std::nullopt;
         const JsonRequest before = read(text);
-        const std::string changed = rewrite_body(text, before, name, usage);
+        const std::string changed(rewrite_body(text, before, name, usage).value().view());
 
         auto expected = nlohmann::json::parse(text);
         if (new_model) expected["model"] = model;
@@ -105,9 +119,8 @@ TEST(RewriteBodyProperty, ChangesExactlyWhatIsAsked) {
         }
         // Undoing the model gives the same request: nothing else that counts has moved.
         if (before.model) {
-            ASSERT_EQ(
-                read(rewrite_body(changed, after, *before.model, false)).canonical, before.canonical
-            ) << text;
+            const Buffer undone = rewrite_body(changed, after, *before.model, false).value();
+            ASSERT_EQ(read(undone.view()).canonical, before.canonical) << text;
         }
     }
 }

@@ -5,11 +5,7 @@
 #include <thread>
 #include <vector>
 
-#include <gtest/gtest.h>
-
-#include "support/client.hpp"
-#include "support/fake_upstream.hpp"
-#include "support/test_gateway.hpp"
+#include "tools.hpp"
 
 namespace weir::test {
 namespace {
@@ -106,10 +102,12 @@ std::vector<Ask> equal_questions(int count) {
 }
 
 TEST_P(Exactness, FiftyEqualRequestsShareOneCallAndCountOnce) {
-    std::atomic<int> waiting = 0;
+    std::atomic<const TestGateway*> all = nullptr;
     FakeUpstream upstream([&](Wire& wire, const SeenRequest& request) {
-        // Long enough for all to come; what is slower is answered from the cache.
-        for (int i = 0; i < 100 && waiting < 50; ++i) std::this_thread::sleep_for(10ms);
+        // Until everybody else waits for this very call.
+        EXPECT_TRUE(eventually([&] {
+            return all.load() != nullptr && metric(*all, "weir_flights_joined_total") == 49;
+        }));
         answer_chat(wire, request, "one answer for all of you");
     });
     TestGateway gateway(
@@ -117,6 +115,7 @@ TEST_P(Exactness, FiftyEqualRequestsShareOneCallAndCountOnce) {
          .caps = "[{models: \"*\", allow: 100/4h}]",
          .workers = GetParam()}
     );
+    all = &gateway;
     const std::vector<Answer> answers = race(gateway.port(), equal_questions(50));
     int misses = 0;
     for (const Answer& answer : answers) {

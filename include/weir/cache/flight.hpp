@@ -46,6 +46,9 @@ struct FlightHead {
     bool event_stream = false;
     std::optional<std::uint64_t> content_length;  // if the upstream told it and it will be kept
     std::string upstream;                         // its config name, for logs
+    std::string error_code;                       // of a refusal, for logs
+    bool usage_asked = false;                     // the stream was asked to tell its usage
+    std::optional<std::int64_t> stored_at_s;      // it comes from the cache
 };
 
 enum class FlightState : std::uint8_t { kAsking, kFlying, kEnded };
@@ -54,6 +57,7 @@ enum class FlightState : std::uint8_t { kAsking, kFlying, kEnded };
 struct FlightEnd {
     bool clean = false;
     std::optional<http::ApiError> error;  // if not clean: what to tell the client
+    bool tells_error = false;             // clean, and what it says is that it failed
 };
 
 class Flight;

@@ -59,6 +59,20 @@ private:
     bool no_cache_ = false;
 };
 
+// Does JSON end where it should? Counts brackets outside of strings, for an answer that is too long
+// to be kept and parsed and whose end is the end of its connection: a cut is seen wherever it is.
+class JsonBalance {
+public:
+    void see(std::string_view part) noexcept;
+    [[nodiscard]] bool closed() const noexcept { return begun_ && depth_ == 0 && !in_string_; }
+
+private:
+    std::uint64_t depth_ = 0;
+    bool begun_ = false;
+    bool in_string_ = false;
+    bool escaped_ = false;
+};
+
 // `body` is the whole answer, status 200.
 [[nodiscard]] Ending judge_json(Shape shape, std::string_view body, bool limit_set);
 

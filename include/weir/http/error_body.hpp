@@ -86,6 +86,7 @@ enum class UpstreamFault : std::uint8_t {
     kIdleTimeout,
     kTotalTimeout,
     kBrokeOff,
+    kError,  // its 2xx answer says that it failed
     kCredentials,
     kQuota
 };

@@ -75,12 +75,14 @@ struct JsonFault {
 );
 
 // The body with the value at `model_at` replaced by `model` (put in where there is none), and/or
-// with stream_options.include_usage true. All other bytes stay as they are.
-[[nodiscard]] std::string rewrite_body(
+// with stream_options.include_usage true. All other bytes stay as they are. kOverloaded: the
+// budget has no room for it.
+[[nodiscard]] Result<Buffer> rewrite_body(
     std::string_view body,
     const JsonRequest& request,
     std::optional<std::string_view> model,
-    bool add_include_usage
+    bool add_include_usage,
+    BufferBudget* budget = nullptr
 );
 
 }  // namespace weir::http

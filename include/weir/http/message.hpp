@@ -28,6 +28,8 @@ public:
     [[nodiscard]] std::optional<std::string_view> find(std::string_view name) const noexcept;
     [[nodiscard]] std::size_t count(std::string_view name) const noexcept;
     [[nodiscard]] bool empty() const noexcept { return fields_.empty(); }
+    [[nodiscard]] auto begin() noexcept { return fields_.begin(); }
+    [[nodiscard]] auto end() noexcept { return fields_.end(); }
     [[nodiscard]] auto begin() const noexcept { return fields_.begin(); }
     [[nodiscard]] auto end() const noexcept { return fields_.end(); }
     [[nodiscard]] std::size_t size() const noexcept { return fields_.size(); }

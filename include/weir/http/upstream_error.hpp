@@ -6,6 +6,7 @@
 // shape.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -14,9 +15,20 @@
 
 namespace weir::http {
 
-[[nodiscard]] Response explain_upstream_answer(
+struct Explained {
+    Response answer;
+    std::string code;   // for the log: our error's, or "upstream_status" for what is passed on
+    bool ours = false;  // for whoever runs Weir to mend, not for the client
+};
+
+// Of an answer with that status only the head is told: its body need not be read.
+[[nodiscard]] bool body_tells_nothing(int status) noexcept;
+
+// `body`: nullopt if it did not come whole, in time and within reason. `secrets` are in the forms
+// of secret_forms().
+[[nodiscard]] Explained explain_upstream_answer(
     const ResponseHead& head,
-    std::string_view body,
+    std::optional<std::string_view> body,
     std::string_view upstream,
     std::span<const std::string> secrets
 );

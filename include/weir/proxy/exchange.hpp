@@ -44,7 +44,8 @@ struct Exchange {
     // 3 endpoint
     const http::Endpoint* endpoint = nullptr;
     // 4 body
-    std::shared_ptr<const Buffer> body;
+    std::shared_ptr<const Buffer> body;  // until its own call took off: then it is the call's
+    std::size_t bytes_in = 0;
     // 5 classify
     http::JsonRequest json;
     std::string asked_model;

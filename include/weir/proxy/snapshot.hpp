@@ -29,7 +29,7 @@ struct Snapshot {
     std::shared_ptr<const config::Config> config;
     std::shared_ptr<const keys::KeyTable> keys;
     std::vector<Member> members;       // as keys->all()
-    std::vector<std::string> secrets;  // for redaction of what upstreams say
+    std::vector<std::string> secrets;  // of upstreams, in every form, for redaction; longest first
 
     [[nodiscard]] const Member* find(std::string_view presented) const;
     // The same key (id and hash) in this snapshot, or nullptr: it was revoked meanwhile.
