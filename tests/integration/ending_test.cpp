@@ -285,25 +285,34 @@ TEST(Ending, WhatComesFromTheFileTellsItsAgeToEverybody) {
         .cache = "{ttl: 1h, memory: 64KiB}",
         .data = directory.path("data")
     };
+    static constexpr int kRounds = 40;
     {
         TestGateway first(setup);
-        ASSERT_EQ(ask(first.port(), {.key = kAlice, .body = chat_body("x")}).status, 200);
+        for (int round = 0; round < kRounds; ++round) {
+            const std::string body = chat_body("x" + std::to_string(round));
+            ASSERT_EQ(ask(first.port(), {.key = kAlice, .body = body}).status, 200);
+        }
     }
     std::this_thread::sleep_for(1100ms);
     TestGateway second(setup);
-    // All at once, so that some join the one that looks into the file.
-    std::vector<Client> clients;
-    for (int i = 0; i < 60; ++i) clients.emplace_back(second.port());
-    const std::string request = Ask{.key = kAlice, .body = chat_body("x")}.bytes();
-    for (Client& client : clients) ASSERT_TRUE(client.send(request));
-    for (Client& client : clients) {
-        const Answer answer = client.read_answer();
-        EXPECT_EQ(answer.field("x-cache"), "HIT");
-        EXPECT_NE(answer.field("age"), "0");
-        EXPECT_FALSE(answer.has("x-weir-flight"));
+    // All at once, until some have joined one that looked into the file.
+    double joined = 0;
+    for (int round = 0; round < kRounds && joined == 0; ++round) {
+        std::vector<Client> clients;
+        for (int i = 0; i < 60; ++i) clients.emplace_back(second.port());
+        const std::string request =
+            Ask{.key = kAlice, .body = chat_body("x" + std::to_string(round))}.bytes();
+        for (Client& client : clients) ASSERT_TRUE(client.send(request));
+        for (Client& client : clients) {
+            const Answer answer = client.read_answer();
+            EXPECT_EQ(answer.field("x-cache"), "HIT");
+            EXPECT_NE(answer.field("age"), "0");
+            EXPECT_FALSE(answer.has("x-weir-flight"));
+        }
+        joined = metric(second, "weir_flights_joined_total");
     }
-    EXPECT_GT(metric(second, "weir_flights_joined_total"), 0);
-    EXPECT_EQ(upstream.calls(), 1U);
+    EXPECT_GT(joined, 0) << "nobody joined: the test tests nothing";
+    EXPECT_EQ(upstream.calls(), static_cast<std::size_t>(kRounds));
 }
 
 }  // namespace
