@@ -9,7 +9,7 @@ namespace weir::test {
 
 std::string GatewaySetup::yaml(const std::string& data_dir) const {
     std::string text = "listen: \"127.0.0.1:0\"\ndata: \"" + data_dir +
-                       "\"\nworkers: " + std::to_string(workers) + "\nlog: {level: off}\n";
+                       "\"\nworkers: " + std::to_string(workers) + "\nlog: " + log + "\n";
     if (upstream_url.empty()) {
         text += "demo: when no upstream has a key\nupstreams: []\n";
     } else {

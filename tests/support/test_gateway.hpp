@@ -23,8 +23,9 @@ struct GatewaySetup {
     std::string cache = "{ttl: 1h}";  // YAML
     std::string upstream_more = {
     };  // further members of the upstream, YAML flow: ", timeouts: {...}"
-    std::string plan_more = {};  // further lines of plan `plus`
-    std::string data = {};       // empty: a directory of its own
+    std::string plan_more = {};        // further lines of plan `plus`
+    std::string data = {};             // empty: a directory of its own
+    std::string log = "{level: off}";  // YAML
     [[nodiscard]] std::string yaml(const std::string& data_dir) const;
 };
 
