@@ -270,7 +270,11 @@ std::string PooledCall::request_head(CallRequest& request) const {
 }
 
 bool PooledCall::was_stale() const noexcept {
-    return !written_ || steady_clock::now() - written_at_ < client_->options.stale_within;
+    // What did not go out whole cannot have been worked on. Whether the peer's kernel acknowledged
+    // the rest does not help: it does so for a process that reads no more, and the end of the
+    // connection acknowledges or forgets all that was on its way.
+    return !written_ ||
+           since(written_at_) < stale_window(client_->options, connection_->round_trip());
 }
 
 void PooledCall::deadline_passed(Connection& connection) {

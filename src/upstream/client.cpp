@@ -14,6 +14,15 @@ constexpr std::size_t kPoolsKept = 64;
 
 }  // namespace
 
+std::chrono::microseconds stale_window(
+    const ClientOptions& options, std::chrono::microseconds round_trip
+) noexcept {
+    // Two of them, since the kernel's figure is a mean.
+    return std::min<std::chrono::microseconds>(
+        2 * round_trip + options.stale_grace, options.stale_at_most
+    );
+}
+
 ClientState::ClientState(asio::io_context& worker, const ClientOptions& given)
     : home(worker.get_executor()),
       options(given),

@@ -278,6 +278,15 @@ bool Connection::is_quiet() {
     return count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
 }
 
+std::chrono::microseconds Connection::round_trip() {
+    tcp_info info{};
+    socklen_t size = sizeof(info);
+    if (!open_ || getsockopt(socket_.native_handle(), IPPROTO_TCP, TCP_INFO, &info, &size) != 0) {
+        return {};
+    }
+    return std::chrono::microseconds(info.tcpi_rtt);
+}
+
 void Connection::shrink() noexcept {
     buffer_.reset();
     capacity_ = begin_ = end_ = 0;

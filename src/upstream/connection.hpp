@@ -6,6 +6,7 @@
 // no borrowed byte is touched any more.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -78,6 +79,8 @@ public:
     [[nodiscard]] http::ResponseParser& parser() noexcept { return parser_; }
     // Open, and the peer has neither closed it nor sent what nobody asked for.
     [[nodiscard]] bool is_quiet();
+    // The kernel's mean so far, also after the peer closed or reset it; 0: it does not say.
+    [[nodiscard]] std::chrono::microseconds round_trip();
     // Gives back what an idle connection does not need.
     void shrink() noexcept;
     [[nodiscard]] bool is_open() const noexcept { return open_; }

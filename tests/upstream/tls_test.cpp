@@ -248,7 +248,12 @@ TEST_F(TlsTest, StrayBytesNeverReachTheNextCall) {
     }
 }
 
-TEST_F(TlsTest, AStaleConnectionIsReplacedUnseen) {
+class PatientTlsTest : public TlsTest {
+protected:
+    PatientTlsTest() : TlsTest({.stale_grace = 20s, .stale_at_most = 20s}) {}
+};
+
+TEST_F(PatientTlsTest, AStaleConnectionIsReplacedUnseen) {
     ScriptServer server(
         [](Peer& peer, int number) {
             ASSERT_TRUE(peer.read_request());

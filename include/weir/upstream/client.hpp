@@ -2,10 +2,10 @@
 // and the configured CA, with SNI), a LIFO pool of idle connections per upstream, one call at a
 // time on a connection. Home worker only.
 //
-// A pooled connection that turns out dead before a byte of the answer came is replaced once by a
-// fresh one, unseen by the caller. A connection is pooled again only if its answer was read to the
-// end, it said keep-alive, nothing was left over and the call was not cancelled. Redirects are not
-// followed; proxies of the environment are not asked.
+// A pooled connection that turns out dead before a byte of the answer came, and at once (see
+// stale_window), is replaced once by a fresh one, unseen by the caller. A connection is pooled
+// again only if its answer was read to the end, it said keep-alive, nothing was left over and the
+// call was not cancelled. Redirects are not followed; proxies of the environment are not asked.
 #pragma once
 
 #include <chrono>
@@ -65,13 +65,21 @@ struct ClientOptions {
     std::size_t idle_per_identity = 256;  // connections kept, past it they are closed
     std::chrono::milliseconds idle_time{60'000};
     std::chrono::milliseconds resolve_ttl{30'000};
-    // A pooled connection that lived longer than this after the whole request was written was not
-    // a stale one: the upstream may have worked on the request, so it is not sent again.
-    std::chrono::milliseconds stale_within{2'000};
+    // What stale_window() allows on top of the round trips, and in all.
+    std::chrono::milliseconds stale_grace{50};
+    std::chrono::milliseconds stale_at_most{250};
     // A host's addresses. Blocks; called on threads of its own, at most 4 at once. Empty: the
     // system's resolver.
     std::function<Result<std::vector<asio::ip::address>>(const std::string& host)> lookup = {};
 };
+
+// How long after the whole request was written a pooled connection may die and still count as one
+// that was stale before. That shows within a round trip (the close was on its way, or is the answer
+// to the request); one that dies later may have read the request, and sending it again could be
+// paid twice. `round_trip`: as the kernel measured it; 0: not known.
+[[nodiscard]] std::chrono::microseconds stale_window(
+    const ClientOptions& options, std::chrono::microseconds round_trip
+) noexcept;
 
 // Destroy it before its io_context, on the worker or when the worker has stopped. Calls may outlive
 // it; their connections are then closed when they end.
