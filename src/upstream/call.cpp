@@ -188,36 +188,23 @@ void PooledCall::cancel() noexcept {
 }
 
 Awaitable<Result<>> PooledCall::connect() {
-    stage_ = Stage::kResolve;
     connect_by_ = in_all(in_or_never(upstream_->timeouts.connect));
-    Result<Addresses> addresses = co_await resolve();
-    if (!addresses) co_return std::unexpected(std::move(addresses.error()));
-    stage_ = Stage::kConnect;
-    if (addresses->size() > kAddressesTried) addresses->resize(kAddressesTried);
     std::string last = "no address";
-    for (std::size_t i = 0; i < addresses->size(); ++i) {
-        // A dead address must leave time for the ones behind it.
-        const auto left = connect_by_.at() - steady_clock::now();
-        const auto share = left / static_cast<std::int64_t>(addresses->size() - i);
-        slice_over_ = false;
-        connection_ = Connection::create(client_->home);
-        connection_->set_owner(this);
-        connection_->set_deadline(
-            connect_by_.is_never() && i + 1 == addresses->size()
-                ? connect_by_
-                : connect_by_.earlier(
-                      Deadline::in(std::max<steady_clock::duration>(share, kShortestSlice))
-                  )
-        );
-        ++client_->connects;
-        const SysError error = co_await connection_->connect({(*addresses)[i], upstream_->port});
-        if (stop_ != Stop::kNone) co_return end_stopped();
-        if (!error) {
-            if (i > 0) client_->resolver.prefer(bare_host(upstream_->host), (*addresses)[i]);
-            break;
-        }
-        last = slice_over_ ? "no answer in time" : error.message();
-        drop();
+    Addresses tried;
+    for (auto want = Resolver::Want::kKnown;; want = Resolver::Want::kNew) {
+        stage_ = Stage::kResolve;
+        Result<Found> found = co_await resolve(want);
+        if (!found) co_return std::unexpected(std::move(found.error()));
+        stage_ = Stage::kConnect;
+        std::erase_if(found->addresses, [&](const asio::ip::address& address) {
+            return std::ranges::find(tried, address) != tried.end();
+        });
+        const Result<> done =
+            co_await connect_to_one_of(found->addresses, found->old ? 1 : 0, last);
+        if (!done) co_return done;
+        // The host may have moved since it was looked up: one more try with what is true now.
+        if (connection_ != nullptr || !found->old) break;
+        tried = std::move(found->addresses);
     }
     if (connection_ == nullptr) {
         co_return end(ErrorCode::kUpstreamConnect, "cannot connect: " + last);
@@ -235,13 +222,44 @@ Awaitable<Result<>> PooledCall::connect() {
     co_return Result<>();
 }
 
-Awaitable<Result<Addresses>> PooledCall::resolve() {
+Awaitable<Result<>> PooledCall::connect_to_one_of(
+    Addresses addresses, std::size_t later, std::string& last
+) {
+    if (addresses.size() > kAddressesTried) addresses.resize(kAddressesTried);
+    for (std::size_t i = 0; i < addresses.size(); ++i) {
+        // A dead address must leave time for the ones behind it.
+        const auto left = connect_by_.at() - steady_clock::now();
+        const auto share = left / static_cast<std::int64_t>(addresses.size() - i + later);
+        slice_over_ = false;
+        connection_ = Connection::create(client_->home);
+        connection_->set_owner(this);
+        connection_->set_deadline(
+            connect_by_.is_never() && i + 1 == addresses.size()
+                ? connect_by_
+                : connect_by_.earlier(
+                      Deadline::in(std::max<steady_clock::duration>(share, kShortestSlice))
+                  )
+        );
+        ++client_->connects;
+        const SysError error = co_await connection_->connect({addresses[i], upstream_->port});
+        if (stop_ != Stop::kNone) co_return end_stopped();
+        if (!error) {
+            if (i > 0) client_->resolver.prefer(bare_host(upstream_->host), addresses[i]);
+            break;
+        }
+        last = slice_over_ ? "no answer in time" : error.message();
+        drop();
+    }
+    co_return Result<>();
+}
+
+Awaitable<Result<PooledCall::Found>> PooledCall::resolve(Resolver::Want want) {
     const std::string host = bare_host(upstream_->host);
     SysError not_literal;
     const asio::ip::address literal = asio::ip::make_address(host, not_literal);
-    if (!not_literal) co_return Addresses{literal};
+    if (!not_literal) co_return Found{.addresses = {literal}};
     wake_ = Signal::create(client_->home);
-    const std::shared_ptr<const Resolver::Ticket> ticket = client_->resolver.ask(host, wake_);
+    const std::shared_ptr<const Resolver::Ticket> ticket = client_->resolver.ask(host, wake_, want);
     while (!ticket->done && stop_ == Stop::kNone) {
         const bool woken = co_await wake_->wait(connect_by_);
         if (!woken && !ticket->done && stop_ == Stop::kNone) stop_ = Stop::kTimeout;
@@ -251,7 +269,7 @@ Awaitable<Result<Addresses>> PooledCall::resolve() {
     if (ticket->addresses.empty()) {
         co_return end(ErrorCode::kUpstreamConnect, "cannot resolve the host: " + ticket->error);
     }
-    co_return ticket->addresses;
+    co_return Found{ticket->addresses, ticket->old};
 }
 
 std::string PooledCall::request_head(CallRequest& request) const {

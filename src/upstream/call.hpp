@@ -40,8 +40,18 @@ private:
         Error error;            // if there is no head
     };
 
+    struct Found {
+        Addresses addresses;
+        bool old = false;  // newer ones may come
+    };
+
     [[nodiscard]] Awaitable<Result<>> connect();
-    [[nodiscard]] Awaitable<Result<Addresses>> resolve();
+    [[nodiscard]] Awaitable<Result<Found>> resolve(Resolver::Want want);
+    // Tries one after the other, leaving time for as many again as `later` says. No connection
+    // afterwards: `last` says why.
+    [[nodiscard]] Awaitable<Result<>> connect_to_one_of(
+        Addresses addresses, std::size_t later, std::string& last
+    );
     [[nodiscard]] Awaitable<Exchange> exchange(
         std::string head, std::string_view body, bool to_head
     );

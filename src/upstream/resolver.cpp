@@ -88,7 +88,7 @@ Resolver::~Resolver() {
 }
 
 std::shared_ptr<const Resolver::Ticket> Resolver::ask(
-    const std::string& host, const std::shared_ptr<Signal>& wake
+    const std::string& host, const std::shared_ptr<Signal>& wake, Want want
 ) {
     if (stopped_) {
         const auto ticket = std::make_shared<Ticket>();
@@ -102,27 +102,27 @@ std::shared_ptr<const Resolver::Ticket> Resolver::ask(
         });
     }
     Name& name = names_[host];
-    const bool asked = name.ticket != nullptr;
-    if (asked && !name.ticket->done) {
-        name.ticket->waiters.push_back(wake);
-        return name.ticket;
+    const bool on_its_way = name.ticket != nullptr && !name.ticket->done;
+    const bool fresh = name.ticket != nullptr && !on_its_way && !name.fresh_until.passed();
+    if (fresh && name.ticket->addresses.empty()) return name.ticket;
+    if (!fresh && !on_its_way) {
+        name.ticket = std::make_shared<Ticket>();
+        if (running_ < kThreads) {
+            start_lookup(host);
+        } else {
+            queue_.push_back(host);
+        }
     }
-    if (asked && !name.fresh_until.passed()) {
-        if (name.ticket->addresses.empty()) return name.ticket;
+    const bool will_do = want == Want::kKnown && !name.known.empty() && !name.stale_until.passed();
+    if (fresh || will_do) {
         const auto ticket = std::make_shared<Ticket>();
         ticket->done = true;
         ticket->addresses = in_order(name);
+        ticket->old = !fresh;
         return ticket;
     }
-    name.ticket = std::make_shared<Ticket>();
     name.ticket->waiters.push_back(wake);
-    const std::shared_ptr<const Ticket> ticket = name.ticket;
-    if (running_ < kThreads) {
-        start_lookup(host);
-    } else {
-        queue_.push_back(host);
-    }
-    return ticket;
+    return name.ticket;
 }
 
 void Resolver::prefer(const std::string& host, const asio::ip::address& address) {

@@ -1,6 +1,8 @@
 // Host names to addresses, for one worker. Answers are kept for a while; equal questions share one
 // lookup. Lookups block, so they run on threads of their own: a slow name server holds up neither
-// the worker nor its end (a thread that comes back late finds nobody and goes away).
+// the worker nor its end (a thread that comes back late finds nobody and goes away). Nor does it
+// hold up calls to a name that is known: an old answer is given at once while a new one is sought,
+// since in an outage a lookup takes longer (10 s) than anybody waits for a connection.
 //
 // Home worker only. Must be stopped (or gone) before the io_context is destroyed.
 #pragma once
@@ -34,6 +36,7 @@ public:
     struct Ticket {
         bool done = false;
         Addresses addresses;  // in order of trial
+        bool old = false;     // a lookup for newer ones is on its way
         std::string error;    // why there are none
         std::vector<std::shared_ptr<Signal>> waiters;
     };
@@ -43,9 +46,13 @@ public:
     Resolver(const Resolver&) = delete;
     Resolver& operator=(const Resolver&) = delete;
 
+    enum class Want : std::uint8_t {
+        kKnown,  // old addresses will do
+        kNew,    // they have been tried
+    };
     // Never waits. If the ticket is not done, `wake` is notified when it is.
     [[nodiscard]] std::shared_ptr<const Ticket> ask(
-        const std::string& host, const std::shared_ptr<Signal>& wake
+        const std::string& host, const std::shared_ptr<Signal>& wake, Want want = Want::kKnown
     );
     // `address` worked where the ones before it had not: it is tried first for a while.
     void prefer(const std::string& host, const asio::ip::address& address);
