@@ -101,15 +101,22 @@ TEST(UpstreamFaults, BeforeTheFirstByteAre502InOpenAisShapeAndCostNothing) {
 }
 
 TEST(UpstreamFaults, AClosedPortIs502AndItsReturnIsNoticed) {
-    std::string url;
-    {
-        const FakeUpstream gone(say_an_answer);
-        url = gone.url();
+    FakeUpstream upstream(say_an_answer, FakeUpstream::Begin::kDown);
+    TestGateway gateway(
+        {.upstream_url = upstream.url(), .caps = "[{models: \"*\", allow: 9/4h}]", .workers = 1}
+    );
+    const Ask request{.key = kAlice, .body = chat_body("x")};
+    for (int i = 0; i < 3; ++i) {
+        const auto error = expect_error(ask(gateway.port(), request), 502, "upstream_error");
+        EXPECT_NE(error.value("message", "").find("connecting"), std::string::npos);
     }
-    TestGateway gateway({.upstream_url = url});
-    const Answer answer = ask(gateway.port(), {.key = kAlice, .body = chat_body("x")});
-    const auto error = expect_error(answer, 502, "upstream_error");
-    EXPECT_NE(error.value("message", "").find("connecting"), std::string::npos);
+    EXPECT_EQ(used(gateway, "alice"), 0);
+    upstream.come_up();
+    const Answer answer = ask(gateway.port(), request);
+    EXPECT_EQ(answer.status, 200) << answer.body;
+    EXPECT_EQ(chat_text(answer), "an answer");
+    EXPECT_EQ(upstream.calls(), 1U);
+    EXPECT_EQ(used(gateway, "alice"), 1);
 }
 
 TEST(UpstreamFaults, SilenceIs504AndNamesTheStage) {

@@ -93,7 +93,7 @@ bool Wire::wait_for_close(std::chrono::milliseconds patience) {
     return socket_.last_read() != Socket::Read::kSilent;
 }
 
-FakeUpstream::FakeUpstream(Script script) : script_(std::move(script)) {
+FakeUpstream::FakeUpstream(Script script, Begin begin) : script_(std::move(script)) {
     listener_ = Socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     sockaddr_in address{};
     address.sin_family = AF_INET;
@@ -101,18 +101,24 @@ FakeUpstream::FakeUpstream(Script script) : script_(std::move(script)) {
     socklen_t size = sizeof address;
     auto* const generic = reinterpret_cast<sockaddr*>(&address);
     if (::bind(listener_.descriptor(), generic, size) != 0 ||
-        ::listen(listener_.descriptor(), 1024) != 0 ||
         ::getsockname(listener_.descriptor(), generic, &size) != 0) {
-        throw std::runtime_error("the fake upstream cannot listen");
+        throw std::runtime_error("the fake upstream gets no port");
     }
     port_ = ntohs(address.sin_port);
+    if (begin == Begin::kUp) come_up();
+}
+
+void FakeUpstream::come_up() {
+    if (::listen(listener_.descriptor(), 1024) != 0) {
+        throw std::runtime_error("the fake upstream cannot listen");
+    }
     acceptor_ = std::thread([this] { accept_all(); });
 }
 
 FakeUpstream::~FakeUpstream() {
     stopping_ = true;
     ::shutdown(listener_.descriptor(), SHUT_RDWR);
-    acceptor_.join();
+    if (acceptor_.joinable()) acceptor_.join();
     {
         const std::lock_guard lock(mutex_);
         for (const int descriptor : descriptors_) ::shutdown(descriptor, SHUT_RDWR);

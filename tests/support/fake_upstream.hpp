@@ -51,11 +51,15 @@ private:
 class FakeUpstream {
 public:
     using Script = std::function<void(Wire&, const SeenRequest&)>;
-    explicit FakeUpstream(Script script);
+    // kDown: its port is its own, but connections to it are refused until come_up().
+    enum class Begin : std::uint8_t { kUp, kDown };
+    explicit FakeUpstream(Script script, Begin begin = Begin::kUp);
     ~FakeUpstream();
     FakeUpstream(const FakeUpstream&) = delete;
     FakeUpstream& operator=(const FakeUpstream&) = delete;
 
+    // REQUIRES: it is down.
+    void come_up();
     [[nodiscard]] std::uint16_t port() const noexcept { return port_; }
     [[nodiscard]] std::string url() const;  // http://127.0.0.1:<port>/v1
     [[nodiscard]] std::vector<SeenRequest> seen() const;
