@@ -68,7 +68,7 @@ need() {
     echo "Installing: ${missing[*]}"
     as_root apt-get update -q
     for package in "${missing[@]}"; do
-        [ -n "$(apt-cache policy "$package" | sed -n 's/^ *Candidate: *\((none)\)\{0,1\}//p')" ] && continue
+        [ -n "$(LC_ALL=C apt-cache policy "$package" | sed -n 's/^ *Candidate: *\((none)\)\{0,1\}//p')" ] && continue
         cat >&2 <<TEXT
 No package source of this machine has '$package'.
 Debian 12 has it: clang 19 came with a point release, the others were there from the start. Give apt
