@@ -16,15 +16,21 @@
 namespace weir::admin {
 namespace {
 
-Json shown(const keys::Key& key) {
-    return Json{
+Json shown(const keys::Key& key, const keys::SetAside* aside = nullptr) {
+    Json json{
         {"id", key.id},
         {"name", key.name},
         {"plan", key.plan},
         {"team", key.team.empty() ? Json(nullptr) : Json(key.team)},
         {"declared", key.declared},
-        {"created", key.created_us == 0 ? Json(nullptr) : Json(iso_time(key.created_us))}
+        {"created", key.created_us == 0 ? Json(nullptr) : Json(iso_time(key.created_us))},
+        {"in_force", aside == nullptr}
     };
+    if (aside != nullptr) {
+        json["why"] = aside->why;
+        json["cure"] = aside->cure;
+    }
+    return json;
 }
 
 // How a cap stands; spans in whole seconds, rounded up, so that waiting them is enough.
@@ -46,16 +52,29 @@ Json shown(const quota::CapState& state) {
 http::ApiError no_such_key(std::string_view name, const keys::KeyTable& table) {
     std::vector<std::string_view> names;
     for (const auto& key : table.all()) names.emplace_back(key.name);
+    for (const auto& one : table.set_aside()) names.emplace_back(one.key.name);
     return failure(Error{
         ErrorCode::kNotFound,
         fmt::format("There is no key `{}`.{}", name.substr(0, 64), did_you_mean(name, names))
     });
 }
 
-const keys::Key* find(const keys::KeyTable& table, std::string_view name_or_id) {
-    if (const auto* key = table.find_name(name_or_id)) return key;
-    const auto found = std::ranges::find(table.all(), name_or_id, &keys::Key::id);
-    return found == table.all().end() ? nullptr : &*found;
+// Names go before ids, keys in force before others: where the config took over the name of a stored
+// key, the name means the declared one, and the other is reached by its id.
+struct Found {
+    const keys::Key* key = nullptr;
+    const keys::SetAside* aside = nullptr;  // not in force
+};
+Found find(const keys::KeyTable& table, std::string_view name_or_id) {
+    if (const auto* key = table.find_name(name_or_id)) return {key, nullptr};
+    if (const auto* aside = table.find_set_aside(name_or_id)) return {&aside->key, aside};
+    for (const auto& key : table.all()) {
+        if (key.id == name_or_id) return {&key, nullptr};
+    }
+    for (const auto& one : table.set_aside()) {
+        if (one.key.id == name_or_id) return {&one.key, &one};
+    }
+    return {};
 }
 
 }  // namespace
@@ -65,6 +84,7 @@ http::Response Admin::list_keys(const Call&) {
     if (!table) return refuse(failure(table.error()));
     Json list = Json::array();
     for (const auto& key : (*table)->all()) list.push_back(shown(key));
+    for (const auto& one : (*table)->set_aside()) list.push_back(shown(one.key, &one));
     return answer(200, Json{{"keys", std::move(list)}});
 }
 
@@ -72,9 +92,9 @@ http::Response Admin::show_key(const Call& call) {
     const auto config = services_.config();
     const auto table = services_.keys.table(*config);
     if (!table) return refuse(failure(table.error()));
-    const auto* const key = find(**table, call.name);
+    const auto [key, aside] = find(**table, call.name);
     if (key == nullptr) return refuse(no_such_key(call.name, **table));
-    Json json = shown(*key);
+    Json json = shown(*key, aside);
     json["caps"] = Json::array();
     if (const auto* const plan = config->find_plan(key->plan)) {
         const auto account = services_.ledger.account(key->name);
@@ -113,7 +133,7 @@ http::Response Admin::create_key(const Call& call) {
     // like it, and then a later call would not know which is meant.
     const auto table = services_.keys.table(*config);
     if (!table) return refuse(failure(table.error()));
-    if (find(**table, name) != nullptr) {
+    if (find(**table, name).key != nullptr) {
         return refuse(
             failure(Error{ErrorCode::kConflict, fmt::format("There is a key `{}` already.", name)})
         );
@@ -160,7 +180,7 @@ http::Response Admin::revoke_key(const Call& call) {
     const auto config = services_.config();
     const auto table = services_.keys.table(*config);
     if (!table) return refuse(failure(table.error()));
-    const auto* const key = find(**table, call.name);
+    const auto* const key = find(**table, call.name).key;
     if (key == nullptr) {
         // A revoke whose commit failed may have come through: gone from disk, and still in force.
         static_cast<void>(services_.refresh());
@@ -190,6 +210,7 @@ http::Response Admin::revoke_key(const Call& call) {
         {{"id", std::string_view(revoked->id)}, {"name", std::string_view(revoked->name)}}
     );
     Json json = shown(*revoked);
+    json["in_force"] = false;
     json["revoked"] = true;
     return answer(200, json);
 }

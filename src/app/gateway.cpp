@@ -85,6 +85,19 @@ std::string faults_text(const std::vector<config::Fault>& faults) {
     return text;
 }
 
+void warn_of_keys_set_aside(const keys::KeyTable& table) {
+    for (const keys::SetAside& one : table.set_aside()) {
+        log::warn(
+            "a key is not in force",
+            {{"key", std::string_view(one.key.name)},
+             {"id", std::string_view(one.key.id)},
+             {"plan", std::string_view(one.key.plan)},
+             {"why", std::string_view(one.why)},
+             {"cure", std::string_view(one.cure)}}
+        );
+    }
+}
+
 std::string at_path(const std::string& directory, std::string_view file) {
     return (fs::path(directory) / file).string();
 }
@@ -190,17 +203,18 @@ struct Gateway::Impl {
         return patched;
     }
 
+    // `in_force`: a table whose keys must all stay in force; nullptr: none.
     [[nodiscard]] Result<proxy::SnapshotPtr> next_snapshot(
-        std::shared_ptr<const config::Config> config
+        std::shared_ptr<const config::Config> config, const keys::KeyTable* in_force
     ) REQUIRES_LOCK(changing) {
-        auto table = keys->table(*config);
+        auto table = keys->table(*config, in_force);
         if (!table) return std::unexpected(table.error());
         return proxy::make_snapshot(std::move(config), std::move(*table), *ledger, ++generation);
     }
 
     [[nodiscard]] Result<> refresh() {
         const MutexLock lock(changing);
-        auto snapshot = next_snapshot(server->snapshot()->config);
+        auto snapshot = next_snapshot(server->snapshot()->config, nullptr);
         if (!snapshot) return std::unexpected(snapshot.error());
         server->publish(std::move(*snapshot));
         return {};
@@ -208,13 +222,15 @@ struct Gateway::Impl {
 
     [[nodiscard]] Result<> reload() {
         const MutexLock lock(changing);
-        const auto before = server->snapshot()->config;
+        const auto current = server->snapshot();
+        const auto& before = current->config;
         auto loaded = loader();
         if (!loaded) return fail(ErrorCode::kConfig, faults_text(loaded.error()));
         auto config = with_demo(std::move(*loaded));
         if (!config) return std::unexpected(config.error());
-        auto snapshot = next_snapshot(*config);
+        auto snapshot = next_snapshot(*config, current->keys.get());
         if (!snapshot) return std::unexpected(snapshot.error());
+        warn_of_keys_set_aside(*(*snapshot)->keys);
         const config::Config& now = **config;
         cache->set_limits(
             now.cache.max_size_bytes, now.cache.max_entry_bytes, now.cache.memory_bytes
@@ -254,14 +270,17 @@ struct Gateway::Impl {
         // Made by a start that was killed before it could write it down: nobody knows that key.
         std::error_code ignored;
         const bool unfinished = fs::exists(path, ignored);
-        if (unfinished && (*table)->find_name(kTrialKeyName) != nullptr) {
+        const bool there = (*table)->find_name(kTrialKeyName) != nullptr ||
+                           (*table)->find_set_aside(kTrialKeyName) != nullptr;
+        if (unfinished && there) {
             if (auto gone = keys->revoke(kTrialKeyName); !gone) {
                 return std::unexpected(gone.error());
             }
             table = keys->table(config);
             if (!table) return std::unexpected(table.error());
         }
-        if (!(*table)->all().empty() || config.plans.empty()) return {};
+        const bool any = !(*table)->all().empty() || !(*table)->set_aside().empty();
+        if (any || config.plans.empty()) return {};
         if (auto begun = write_secret(path, ""); !begun) return begun;
         auto made = keys->create(kTrialKeyName, config.plans.front().name, "", clock.now());
         if (!made) return std::unexpected(made.error());
@@ -283,8 +302,11 @@ struct Gateway::Impl {
         shared.emplace(proxy::Shared{*ledger, *cache, board, bodies, backlogs, meters});
         {
             const MutexLock lock(changing);
-            auto snapshot = next_snapshot(*config);
+            // The config may have changed while nothing ran that could have refused it, or revoked
+            // a key: such keys must not keep the others from their gateway.
+            auto snapshot = next_snapshot(*config, nullptr);
             if (!snapshot) return std::unexpected(snapshot.error());
+            warn_of_keys_set_aside(*(*snapshot)->keys);
             server = std::make_unique<server::Server>(*shared, registry, std::move(*snapshot));
         }
         admin = std::make_unique<admin::Admin>(admin::Services{
@@ -365,6 +387,11 @@ std::vector<std::string> Gateway::addresses() const {
 
 const std::string& Gateway::trial_key() const noexcept {
     return impl_->trial_key;
+}
+
+Gateway::Keys Gateway::keys() const {
+    const auto snapshot = impl_->server->snapshot();
+    return {snapshot->keys->all().size(), snapshot->keys->set_aside().size()};
 }
 
 bool Gateway::uses_demo() const noexcept {

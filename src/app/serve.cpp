@@ -86,7 +86,16 @@ void print_welcome(const Gateway& gateway, const config::Config& config) {
     text += fmt::format("The admin token is in {}/admin-token\n", gateway.data());
     const auto& key = gateway.trial_key();
     if (key.empty()) {
-        text += "There is no key yet. Make one: weir keys create NAME --plan PLAN\n";
+        const auto keys = gateway.keys();
+        if (keys.in_force > 0) {
+            text += "There are keys, but their text is not kept: weir keys list names them. Make ";
+            text += "another: ";
+        } else if (keys.set_aside > 0) {
+            text += "No key is in force: weir keys list says why. Make another: ";
+        } else {
+            text += "There is no key yet. Make one: ";
+        }
+        text += "weir keys create NAME --plan PLAN\n";
     } else {
         text += fmt::format("A key to try with: {}\n\nTry it:\n", key);
         const auto body = fmt::format(

@@ -104,6 +104,14 @@ std::string made(const Json& key) {
     return flag_at(key, "declared") ? "in the config" : or_dash(text_at(key, "created"));
 }
 
+// What to know of a key that opens nothing; empty: it is in force, or the gateway is one that says
+// nothing of it.
+std::string not_in_force(const Json& key) {
+    const auto why = text_at(key, "why");
+    if (why.empty()) return "";
+    return fmt::format("not in force: {}.\n  To mend it: {}.\n", why, text_at(key, "cure"));
+}
+
 std::string in_seconds(std::uint64_t seconds) {
     return seconds == 0 ? "-" : human_duration(std::chrono::seconds(seconds));
 }
@@ -155,7 +163,11 @@ std::string tell_keys(const Json& answer) {
     const auto& keys = list_at(answer, "keys");
     if (keys.empty()) return "There are no keys. Make one: weir keys create NAME --plan PLAN\n";
     Table table({"NAME", "ID", "PLAN", "TEAM", "MADE"});
+    std::string notes;
     for (const auto& key : keys) {
+        if (const auto note = not_in_force(key); !note.empty()) {
+            notes += fmt::format("\n{} ({}) is {}", text_at(key, "name"), text_at(key, "id"), note);
+        }
         table.add({
             text_at(key, "name"),
             text_at(key, "id"),
@@ -164,7 +176,7 @@ std::string tell_keys(const Json& answer) {
             made(key),
         });
     }
-    return table.text();
+    return table.text() + notes;
 }
 
 std::string tell_key(const Json& answer) {
@@ -176,8 +188,11 @@ std::string tell_key(const Json& answer) {
         or_dash(text_at(answer, "team")),
         made(answer)
     );
+    const auto note = not_in_force(answer);
     const auto& caps = list_at(answer, "caps");
-    if (caps.empty()) return out + "caps  none\n";
+    if (caps.empty()) out += "caps  none\n";
+    if (!note.empty()) out += "\nIt is " + note;
+    if (caps.empty()) return out;
     Table table({"MODELS", "CAP", "USED", "LEFT", "NEXT ONE FREE", "ALL FREE"});
     for (const auto& cap : caps) {
         table.add({

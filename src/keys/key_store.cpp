@@ -164,11 +164,15 @@ Result<std::unique_ptr<KeyStore>> KeyStore::open(
     return std::unique_ptr<KeyStore>(new KeyStore(std::move(impl)));
 }
 
-Result<std::shared_ptr<const KeyTable>> KeyStore::table(const config::Config& config) const {
+Result<std::shared_ptr<const KeyTable>> KeyStore::table(
+    const config::Config& config, const KeyTable* in_force
+) const {
     MutexLock lock(impl_->mutex);
     if (const Result<> fresh = impl_->look_again(); !fresh) return std::unexpected(fresh.error());
     std::vector<Key> all;
     all.reserve(config.keys.size() + impl_->stored.size());
+    std::unordered_set<std::string> names;
+    std::unordered_map<std::string, std::string> macs;
     for (const config::Key& declared : config.keys) {
         Key& key = all.emplace_back();
         key.id = "cfg-" + declared.name;
@@ -177,34 +181,8 @@ Result<std::shared_ptr<const KeyTable>> KeyStore::table(const config::Config& co
         key.team = declared.team;
         key.declared = true;
         key.mac = hmac_sha256(impl_->pepper, declared.secret);
-    }
-    for (const Key& key : impl_->stored) {
-        if (config.find_plan(key.plan) == nullptr) {
-            return fail(
-                ErrorCode::kConflict,
-                fmt::format(
-                    "key `{}` has plan `{}`, which the config does not define: define it, or "
-                    "revoke "
-                    "the key",
-                    key.name,
-                    key.plan
-                )
-            );
-        }
-        all.push_back(key);
-    }
-    std::unordered_set<std::string_view> names;
-    std::unordered_map<std::string_view, std::string_view> macs;
-    for (const Key& key : all) {
         if (!names.insert(key.name).second) {
-            return fail(
-                ErrorCode::kConflict,
-                fmt::format(
-                    "two keys have the name `{}`: rename the one in the config, or revoke the "
-                    "other",
-                    key.name
-                )
-            );
+            return fail(ErrorCode::kConflict, fmt::format("two keys have the name `{}`", key.name));
         }
         const auto [other, added] = macs.emplace(bytes(key.mac), key.name);
         if (!added) {
@@ -214,11 +192,47 @@ Result<std::shared_ptr<const KeyTable>> KeyStore::table(const config::Config& co
             );
         }
     }
+    std::vector<SetAside> set_aside;
+    for (const Key& key : impl_->stored) {
+        // Stored keys differ among each other, so only the config can be in their way.
+        const auto same = macs.find(std::string(bytes(key.mac)));
+        if (config.find_plan(key.plan) == nullptr) {
+            set_aside.push_back(
+                {key,
+                 fmt::format("its plan `{}` is not in the config", key.plan),
+                 fmt::format("define the plan and reload, or `weir keys revoke {}`", key.id)}
+            );
+        } else if (names.contains(key.name)) {
+            set_aside.push_back(
+                {key,
+                 "the config declares a key of the same name",
+                 fmt::format("rename that one and reload, or `weir keys revoke {}`", key.id)}
+            );
+        } else if (same != macs.end()) {
+            set_aside.push_back(
+                {key,
+                 fmt::format("the key `{}` of the config has the same secret", same->second),
+                 fmt::format("give that one another and reload, or `weir keys revoke {}`", key.id)}
+            );
+        } else {
+            all.push_back(key);
+        }
+    }
+    std::string faults;
+    for (const SetAside& one : set_aside) {
+        const Key* const now = in_force == nullptr ? nullptr : in_force->find_name(one.key.name);
+        if (now == nullptr || now->id != one.key.id) continue;
+        if (!faults.empty()) faults += '\n';
+        faults += fmt::format(
+            "the key `{}` would stop working: {} ({})", one.key.name, one.why, one.cure
+        );
+    }
+    if (!faults.empty()) return fail(ErrorCode::kConfig, std::move(faults));
     impl_->declared.clear();
     for (const config::Key& declared : config.keys) impl_->declared.insert(declared.name);
     impl_->plans.emplace();
     for (const config::Plan& plan : config.plans) impl_->plans->insert(plan.name);
-    return std::make_shared<const KeyTable>(std::move(all), impl_->pepper);
+    return std::make_shared<const KeyTable>(std::move(all), impl_->pepper, std::move(set_aside));
 }
 
 Result<NewKey> KeyStore::create(

@@ -1,5 +1,6 @@
 #include "weir/keys/key_table.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -19,8 +20,8 @@ std::size_t KeyTable::MacHash::operator()(const Digest& mac) const noexcept {
     return hash;
 }
 
-KeyTable::KeyTable(std::vector<Key> keys, std::string pepper)
-    : keys_(std::move(keys)), pepper_(std::move(pepper)) {
+KeyTable::KeyTable(std::vector<Key> keys, std::string pepper, std::vector<SetAside> set_aside)
+    : keys_(std::move(keys)), pepper_(std::move(pepper)), set_aside_(std::move(set_aside)) {
     by_mac_.reserve(keys_.size());
     by_name_.reserve(keys_.size());
     for (std::size_t i = 0; i < keys_.size(); ++i) {
@@ -40,6 +41,13 @@ const Key* KeyTable::find(std::string_view presented) const {
 const Key* KeyTable::find_name(std::string_view name) const noexcept {
     const auto found = by_name_.find(name);
     return found == by_name_.end() ? nullptr : &keys_[found->second];
+}
+
+const SetAside* KeyTable::find_set_aside(std::string_view name) const noexcept {
+    const auto found = std::ranges::find(set_aside_, name, [](const SetAside& one) {
+        return std::string_view(one.key.name);
+    });
+    return found == set_aside_.end() ? nullptr : &*found;
 }
 
 }  // namespace weir::keys

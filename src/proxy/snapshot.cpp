@@ -62,9 +62,8 @@ Result<SnapshotPtr> make_snapshot(
         const config::Plan* const plan = config->find_plan(key.plan);
         if (plan == nullptr) {
             return fail(
-                ErrorCode::kConfig,
-                "the key `" + key.name + "` has the plan `" + key.plan +
-                    "`, which the config does not define: add the plan or revoke the key"
+                ErrorCode::kInternal,
+                "the key `" + key.name + "` is in force without its plan `" + key.plan + "`"
             );
         }
         snapshot->members.push_back(

@@ -319,7 +319,8 @@ TEST_F(AdminTest, ListsDeclaredAndMadeKeys) {
     const auto list = expect(200, "GET", "/api/admin/keys")["keys"];
     ASSERT_EQ(list.size(), 2U);
     for (const auto& key : list) {
-        EXPECT_EQ(key.size(), 6U) << key;
+        EXPECT_EQ(key.size(), 7U) << key;
+        EXPECT_EQ(key["in_force"], true);
         const bool declared = key["name"] == "alice";
         EXPECT_EQ(key["declared"], declared);
         EXPECT_EQ(key["team"], declared ? json("research") : json(nullptr));
@@ -411,6 +412,37 @@ TEST_F(AdminTest, RevokesByNameOrId) {
     EXPECT_EQ(refreshed_, 2);
     expect(404, "DELETE", "/api/admin/keys/bob");
     EXPECT_EQ(refreshed_, 3) << "a revoke that failed may have come through: not on disk, in force";
+}
+
+TEST_F(AdminTest, KeysThatAreSetAsideAreShownAndCanBeRevoked) {
+    const auto bob = expect(201, "POST", "/api/admin/keys", R"({"name":"bob","plan":"basic"})");
+    const auto eve = expect(201, "POST", "/api/admin/keys", R"({"name":"eve","plan":"plus"})");
+    auto other = std::make_shared<config::Config>(*config_);
+    other->plans.pop_back();  // basic
+    other->keys.push_back({"eve", "plus", "", "sk-declared-secret-9876543210"});
+    config_ = other;
+
+    const auto list = expect(200, "GET", "/api/admin/keys")["keys"];
+    ASSERT_EQ(list.size(), 4U);
+    EXPECT_EQ(list[2]["name"], "bob");
+    EXPECT_EQ(list[2]["in_force"], false);
+    EXPECT_THAT(list[2]["why"].get<std::string>(), HasSubstr("`basic`"));
+    const auto shown = expect(200, "GET", "/api/admin/keys/bob");
+    EXPECT_EQ(shown["in_force"], false);
+    EXPECT_THAT(
+        shown["cure"].get<std::string>(), HasSubstr("revoke " + bob["id"].get<std::string>())
+    );
+    EXPECT_TRUE(shown["caps"].empty());
+
+    EXPECT_EQ(expect(200, "GET", "/api/admin/keys/eve")["declared"], true);
+    const auto by_id = "/api/admin/keys/" + eve["id"].get<std::string>();
+    EXPECT_THAT(expect(200, "GET", by_id)["why"].get<std::string>(), HasSubstr("same name"));
+    EXPECT_THAT(message(409, "DELETE", "/api/admin/keys/eve"), HasSubstr("config"));
+    expect(409, "POST", "/api/admin/keys", R"({"name":"bob","plan":"plus"})");
+
+    expect(200, "DELETE", by_id);
+    expect(200, "DELETE", "/api/admin/keys/bob");
+    EXPECT_EQ(expect(200, "GET", "/api/admin/keys")["keys"].size(), 2U);
 }
 
 TEST_F(AdminTest, AKeyThatCannotComeIntoForceIsTakenBack) {

@@ -252,6 +252,63 @@ TEST_F(CommandLine, LaterStartsTellTheSameKeyAndOneThatWasCutOffIsMadeAnew) {
     EXPECT_FALSE(works());
 }
 
+TEST_F(CommandLine, AConfigWithoutAKeysPlanStartsAndSaysWhichKeyIsOut) {
+    start();
+    const std::string first = key_;
+    ASSERT_EQ(ask({"keys", "create", "bob", "--plan", "free"}).exit_code, 0);
+    auto renamed = good();
+    renamed.replace(renamed.find("  plus:"), 7, "  gold:");
+    renamed += "keys: [{name: bob, plan: free, secret: bob-0123456789abcdef}]\n";
+    write("weir.yaml", renamed);
+    const auto token = directory_ + "/data/admin-token";
+    const auto reload = weir({"reload", "--url", url_, "--token-file", token});
+    EXPECT_EQ(reload.exit_code, 2) << "nothing that works stops working by a reload";
+    EXPECT_THAT(reload.err, AllOf(HasSubstr("`trial`"), HasSubstr("`bob`")));
+    EXPECT_EQ(weir({"keys", "show", "trial", "--url", url_, "--token-file", token}).exit_code, 0);
+    gateway_->signal(SIGTERM);
+    EXPECT_EQ(gateway_->finish().exit_code, 0);
+
+    start();
+    EXPECT_EQ(key_, "bob-0123456789abcdef");
+    HttpCall models;
+    models.url = url_ + "/v1/models";
+    models.bearer = first;
+    EXPECT_EQ(call(models)->status, 401);
+    models.bearer = key_;
+    EXPECT_EQ(call(models)->status, 200);
+    EXPECT_THAT(
+        ask({"keys", "list"}).out,
+        AllOf(HasSubstr("trial ("), HasSubstr("not in force: its plan `plus`"), HasSubstr("bob ("))
+    );
+    EXPECT_THAT(ask({"keys", "show", "trial"}).out, HasSubstr("not in force"));
+    EXPECT_EQ(ask({"reload"}).exit_code, 0) << "what is out already does not stop a reload";
+    EXPECT_EQ(ask({"keys", "revoke", "trial"}).exit_code, 0);
+    EXPECT_THAT(ask({"keys", "list"}).out, Not(HasSubstr("trial")));
+    gateway_->signal(SIGTERM);
+    const auto end = gateway_->finish();
+    EXPECT_EQ(end.exit_code, 0);
+    EXPECT_THAT(end.err, AllOf(HasSubstr("a key is not in force"), HasSubstr("trial")));
+}
+
+TEST_F(CommandLine, TheWelcomeTellsOfKeysWhoseTextIsNotKept) {
+    start();
+    ASSERT_EQ(ask({"keys", "create", "bob", "--plan", "plus"}).exit_code, 0);
+    ASSERT_EQ(ask({"keys", "revoke", "trial"}).exit_code, 0);
+    const auto welcome = [this] {
+        gateway_->signal(SIGTERM);
+        EXPECT_EQ(gateway_->finish().exit_code, 0);
+        gateway_ = std::make_unique<Process>(
+            std::vector<std::string>{WEIR_BINARY, "serve", "--config", config_}, environment_
+        );
+        return gateway_->read_until("--plan PLAN\n");
+    };
+    EXPECT_THAT(welcome(), AllOf(HasSubstr("text is not kept"), Not(HasSubstr("no key yet"))));
+    auto renamed = good();
+    renamed.replace(renamed.find("  plus:"), 7, "  gold:");
+    write("weir.yaml", renamed);
+    EXPECT_THAT(welcome(), HasSubstr("No key is in force"));
+}
+
 TEST_F(CommandLine, QuietPrintsNothing) {
     Process quiet({WEIR_BINARY, "serve", "--quiet", "--config", config_}, environment_);
     // Nothing tells that it started: a signal before or after is an orderly end as well.

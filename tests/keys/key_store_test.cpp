@@ -170,23 +170,68 @@ TEST_F(KeyStoreTest, RefusesNamesThatAreTakenOrCannotBe) {
     EXPECT_TRUE(run.store->create(std::string(64, 'a'), "plus", "", kNow));
 }
 
-TEST_F(KeyStoreTest, ATableWithConflictsIsNotMade) {
+TEST_F(KeyStoreTest, AStoredKeyWithoutAPlaceInTheConfigIsSetAside) {
     Process run(dir);
-    ASSERT_TRUE(run.store->create("bob", "plus", "", kNow));
-    auto same_name = config_with_alice();
-    same_name.keys.push_back({"bob", "plus", "", "another-secret-0123456789"});
+    const auto bob = run.store->create("bob", "plus", "", kNow);
+    ASSERT_TRUE(bob);
     auto no_plan = config_with_alice();
     no_plan.plans[0].name = "gold";
     no_plan.keys.clear();
+    auto same_name = config_with_alice();
+    same_name.keys.push_back({"bob", "plus", "", "another-secret-0123456789"});
+    auto same_secret = config_with_alice();
+    same_secret.keys.push_back({"eve", "plus", "", bob->text});
+    const std::vector<std::pair<config::Config, std::string>> cases = {
+        {no_plan, "plan `plus`"}, {same_name, "same name"}, {same_secret, "`eve`"}
+    };
+    for (const auto& [config, why] : cases) {
+        const auto table = run.table(config);
+        ASSERT_NE(table, nullptr);
+        EXPECT_EQ(table->all().size(), config.keys.size());
+        ASSERT_EQ(table->set_aside().size(), 1U);
+        const SetAside& aside = table->set_aside().front();
+        EXPECT_EQ(aside.key.name, "bob");
+        EXPECT_THAT(aside.why, HasSubstr(why));
+        EXPECT_THAT(aside.cure, HasSubstr("weir keys revoke " + bob->key.id));
+        EXPECT_EQ(table->find_set_aside("bob"), &aside);
+        EXPECT_EQ(table->find_set_aside("alice"), nullptr);
+        const Key* const found = table->find(bob->text);
+        EXPECT_TRUE(found == nullptr || found->declared) << "only the config's key opens anything";
+    }
+    EXPECT_NE(run.table(config_with_alice())->find(bob->text), nullptr) << "back in its place";
+    run.table(no_plan);
+    EXPECT_EQ(run.store->create("bob", "gold", "", kNow).error().code, ErrorCode::kConflict);
+    EXPECT_TRUE(run.store->revoke("bob"));
+    EXPECT_TRUE(run.table(no_plan)->set_aside().empty());
+}
+
+TEST_F(KeyStoreTest, AKeyInForceIsNotSetAsideAndAllOfThemAreNamed) {
+    Process run(dir);
+    ASSERT_TRUE(run.store->create("bob", "plus", "", kNow));
+    ASSERT_TRUE(run.store->create("carol", "plus", "", kNow));
+    ASSERT_TRUE(run.store->create("dan", "gold", "", kNow));
+    const auto before = run.table(config_with_alice());
+    ASSERT_EQ(before->set_aside().size(), 1U);
+    auto other = config_with_alice();
+    other.plans[0].name = "silver";
+    other.keys[0].plan = "silver";
+    const auto refused = run.store->table(other, before.get());
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, ErrorCode::kConfig);
+    EXPECT_THAT(refused.error().detail, MatchesRegex(".*`bob`[^\n]*\n[^\n]*`carol`[^\n]*"));
+    EXPECT_THAT(refused.error().detail, Not(HasSubstr("`dan`"))) << "it was aside before";
+    EXPECT_TRUE(run.store->create("eve", "plus", "", kNow)) << "the old config's plans hold";
+    EXPECT_TRUE(run.store->table(config_with_alice(), before.get()));
+}
+
+TEST_F(KeyStoreTest, DeclaredKeysWithOneSecretAreNoTable) {
+    Process run(dir);
     auto same_secret = config_with_alice();
     same_secret.keys.push_back({"eve", "plus", "", "alice-secret-0123456789"});
-    for (const auto& config : {same_name, no_plan, same_secret}) {
-        const auto made = run.store->table(config);
-        ASSERT_FALSE(made);
-        EXPECT_EQ(made.error().code, ErrorCode::kConflict);
-        EXPECT_THAT(made.error().detail, Not(HasSubstr("secret-0123")));
-    }
-    EXPECT_NE(run.table(config_with_alice()), nullptr);
+    const auto made = run.store->table(same_secret);
+    ASSERT_FALSE(made);
+    EXPECT_EQ(made.error().code, ErrorCode::kConflict);
+    EXPECT_THAT(made.error().detail, Not(HasSubstr("secret-0123")));
 }
 
 TEST_F(KeyStoreTest, ManyThreadsMakeKeysAndOneNameGoesToOneOfThem) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -45,6 +46,11 @@ public:
     // A key to try with: the first declared one, else the one that the first start made; with its
     // text.
     [[nodiscard]] const std::string& trial_key() const noexcept;
+    struct Keys {
+        std::size_t in_force = 0;
+        std::size_t set_aside = 0;  // stored, but the config leaves no place for them
+    };
+    [[nodiscard]] Keys keys() const;
     [[nodiscard]] bool uses_demo() const noexcept;
     [[nodiscard]] std::string data() const;
 

@@ -36,10 +36,15 @@ public:
         const std::string& data_dir, sqlite::Connection& connection, sqlite::Writer& writer
     );
 
-    // Declared keys of the config and the stored ones, as one table. kConflict: a name or secret
-    // stands twice, or a stored key's plan is no longer in the config. After a success create() and
+    // Declared keys of the config and the stored ones, as one table. The config may have changed
+    // while Weir was down, so a stored key that it leaves no place for is set aside, not an error:
+    // its plan is missing, or a declared key has its name or secret. Where `in_force` is given, no
+    // key that is in force there may be set aside; kConfig names all that would be, one a line.
+    // kConflict: two declared keys have the same name or secret. After a success create() and
     // revoke() know this config's names and plans.
-    [[nodiscard]] Result<std::shared_ptr<const KeyTable>> table(const config::Config& config) const;
+    [[nodiscard]] Result<std::shared_ptr<const KeyTable>> table(
+        const config::Config& config, const KeyTable* in_force = nullptr
+    ) const;
 
     // kBadRequest: a name or team that is not 1 to 64 of [A-Za-z0-9._@-] (a team may be empty), or
     // a plan that the config does not have. kConflict: the name is taken. On disk when it returns.

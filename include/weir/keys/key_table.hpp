@@ -25,10 +25,17 @@ struct Key {
     Digest mac{};                 // of the whole key text
 };
 
+// A stored key that the config leaves no place for. It opens nothing until that is mended.
+struct SetAside {
+    Key key;
+    std::string why;   // "its plan `plus` is not in the config"
+    std::string cure;  // "define the plan and reload, or revoke the key"
+};
+
 class KeyTable {
 public:
-    // REQUIRES: names and macs are unique. `pepper` is the secret of the data directory.
-    KeyTable(std::vector<Key> keys, std::string pepper);
+    // REQUIRES: names and macs of `keys` are unique. `pepper` is the secret of the data directory.
+    KeyTable(std::vector<Key> keys, std::string pepper, std::vector<SetAside> set_aside = {});
     // The indexes look into the keys.
     KeyTable(const KeyTable&) = delete;
     KeyTable& operator=(const KeyTable&) = delete;
@@ -36,6 +43,9 @@ public:
     [[nodiscard]] const Key* find(std::string_view presented) const;
     [[nodiscard]] const Key* find_name(std::string_view name) const noexcept;
     [[nodiscard]] const std::vector<Key>& all() const noexcept { return keys_; }
+    // Keys that are not in force: find() and all() know nothing of them.
+    [[nodiscard]] const std::vector<SetAside>& set_aside() const noexcept { return set_aside_; }
+    [[nodiscard]] const SetAside* find_set_aside(std::string_view name) const noexcept;
 
 private:
     struct MacHash {
@@ -43,6 +53,7 @@ private:
     };
     std::vector<Key> keys_;
     std::string pepper_;
+    std::vector<SetAside> set_aside_;
     std::unordered_map<Digest, std::size_t, MacHash> by_mac_;
     std::unordered_map<std::string_view, std::size_t> by_name_;  // views into keys_
 };

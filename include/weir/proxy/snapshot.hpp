@@ -37,7 +37,8 @@ struct Snapshot {
 };
 using SnapshotPtr = std::shared_ptr<const Snapshot>;
 
-// kConfig: a key's plan is not in the config.
+// REQUIRES: `keys` is KeyStore::table() of `config`, which keeps out each key whose plan is
+// missing; kInternal if not.
 [[nodiscard]] Result<SnapshotPtr> make_snapshot(
     std::shared_ptr<const config::Config> config,
     std::shared_ptr<const keys::KeyTable> keys,
