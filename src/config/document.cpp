@@ -54,6 +54,7 @@ public:
         if (!closed_on_its_line(mark)) refuse(mark, kOpenQuote);
         auto node = start(mark, Node::Kind::kScalar);
         node->text = value;
+        node->folded = tag != "!" && lines_[mark.line + 1].find(value) == std::string_view::npos;
         add(std::move(node), anchor, mark);
     }
 

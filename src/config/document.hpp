@@ -27,6 +27,7 @@ struct Node {
     int line = 0;                // 1-based; of an empty value: of its key
     int column = 0;              // 1-based, in bytes
     std::string text;            // kScalar
+    bool folded = false;         // a kScalar without quotes that takes in lines below its own
     std::vector<NodePtr> items;  // kList
     std::vector<Entry> entries;  // kMap, as written, repeated keys included
     std::size_t weight = 1;      // nodes below and this one, aliases counted as often as used

@@ -17,12 +17,18 @@ namespace {
 
 constexpr std::size_t kMostShown = 60;
 constexpr std::size_t kMostPatterns = 1000;
+constexpr std::size_t kLongestKey = 32;
 
 bool has_control(std::string_view text) {
     return std::ranges::any_of(text, [](char c) {
         const auto byte = static_cast<unsigned char>(c);
         return byte < 0x20 || byte == 0x7F;
     });
+}
+
+// As OpenAI's keys, ours, and those of most others do.
+bool begins_as_secret(std::string_view text) {
+    return iequals(text.substr(0, 3), "sk-");
 }
 
 // Whether two neighbouring letters have changed places: the one typing error that nearest() takes
@@ -56,6 +62,27 @@ std::string quoted(std::string_view text) {
     return out + '`';
 }
 
+std::optional<std::string> shown_key(std::string_view text) {
+    const auto plain = [](char c) {
+        return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+               c == '_' || c == '-';
+    };
+    const std::string_view key = text.substr(0, text.find(':'));
+    if (text == "<<") return quoted(text);
+    if (key.empty() || key.size() > kLongestKey || begins_as_secret(key) ||
+        !std::ranges::all_of(key, plain)) {
+        return std::nullopt;
+    }
+    return quoted(key);
+}
+
+std::string shown_name(std::string_view text, std::string_view instead) {
+    const std::size_t colon = text.find(':');
+    const bool secret = begins_as_secret(text) || (colon != std::string_view::npos &&
+                                                   begins_as_secret(text.substr(colon + 1)));
+    return secret ? std::string(instead) : quoted(text);
+}
+
 std::string did_you_mean(std::string_view word, std::span<const std::string> candidates) {
     if (word.size() > kMostShown) return {};
     const std::vector<std::string_view> views(candidates.begin(), candidates.end());
@@ -76,6 +103,14 @@ std::optional<Value> Reader::value(
     if (node.kind != Node::Kind::kScalar) {
         fault(
             node, fmt::format("`{}`: expected {}, found {}", label, expected, kind_name(node.kind))
+        );
+        return std::nullopt;
+    }
+    if (node.folded) {
+        fault(
+            node,
+            fmt::format("`{}`: the value goes on on the next line", label),
+            "a key there needs a blank behind its `:`; else put the value on one line"
         );
         return std::nullopt;
     }
@@ -220,7 +255,7 @@ std::vector<Named> named_entries(
         } else if (key.text.find("${") != std::string::npos) {
             reader.fault(
                 key,
-                fmt::format("{} as a name in `{}`", quoted(key.text), label),
+                fmt::format("a `${{...}}` as a name in `{}`", label),
                 "variables are replaced in values only"
             );
         } else if (!fresh.second) {
@@ -228,7 +263,7 @@ std::vector<Named> named_entries(
                 key,
                 fmt::format(
                     "{} stands twice in `{}`; first on line {}",
-                    quoted(key.text),
+                    shown_name(key.text, "a name"),
                     label,
                     fresh.first->second->line
                 )

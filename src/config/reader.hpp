@@ -23,6 +23,16 @@ namespace weir::config {
 // `text` in backticks for a message: control bytes as \xNN, at most 60 characters.
 [[nodiscard]] std::string quoted(std::string_view text);
 
+// A key that nobody knows, for a message: up to its first `:`, in backticks. Behind the `:` may be
+// a secret whose blank is missing, and a secret may stand where a key should: what does not look
+// like a plain key is not shown, nullopt.
+[[nodiscard]] std::optional<std::string> shown_key(std::string_view text);
+inline constexpr std::string_view kHiddenKey =
+    "a key that is not shown, since it may hold a secret";
+// A name that people choose (of a plan or model), for a message; `instead` if it looks like a
+// secret.
+[[nodiscard]] std::string shown_name(std::string_view text, std::string_view instead);
+
 // A value with its variables replaced.
 struct Value {
     std::string text;

@@ -62,13 +62,14 @@ void Section::finish() {
             reader_.fault(key, fmt::format("a key is a word, found {}", kind_name(key.kind)));
             continue;
         }
+        const std::optional<std::string> shown = shown_key(key.text);
         const auto [first, fresh] = seen.emplace(key.text, &key);
         if (!fresh) {
             reader_.fault(
                 key,
                 fmt::format(
-                    "the key {} stands twice; first on line {}",
-                    quoted(key.text),
+                    "{} stands twice; first on line {}",
+                    shown ? "the key " + *shown : std::string(kHiddenKey),
                     first->second->line
                 )
             );
@@ -76,26 +77,32 @@ void Section::finish() {
         }
         if (std::ranges::find(known_, key.text) != known_.end()) continue;
         if (std::ranges::find(later_, key.text) != later_.end()) continue;
+        const bool no_blank =
+            key.text.find(':') != std::string::npos && entry.value->kind == Node::Kind::kEmpty;
         std::string hint;
         if (key.text == "<<") {
             hint = "YAML merge keys are not supported";
         } else if (key.text.find("${") != std::string::npos) {
             hint = "variables are replaced in values only";
+        } else if (no_blank) {
+            hint = "put a blank behind the `:`";
         } else {
             hint = did_you_mean(key.text, known_);
             if (hint.empty()) {
                 hint = did_you_mean(key.text, later_);
                 if (!hint.empty()) hint += " It is not yet supported";
             }
-            if (hint.empty() && key.text.find(':') != std::string::npos &&
-                entry.value->kind == Node::Kind::kEmpty) {
-                hint = "put a blank behind the `:`";
-            }
             if (hint.empty()) hint = fmt::format("known here: {}", fmt::join(known_, ", "));
         }
-        reader_.fault(
-            key, fmt::format("unknown key {} in {}", quoted(key.text), what_), std::move(hint)
-        );
+        std::string message;
+        if (!shown) {
+            message = fmt::format("unknown in {}: {}", what_, kHiddenKey);
+        } else if (no_blank) {
+            message = fmt::format("the key {} in {} has no blank behind its `:`", *shown, what_);
+        } else {
+            message = fmt::format("unknown key {} in {}", *shown, what_);
+        }
+        reader_.fault(key, std::move(message), std::move(hint));
     }
 }
 

@@ -79,7 +79,8 @@ void follow_aliases(Reader& reader, Config& config, const Names& places) {
 void read_aliases(Reader& reader, const Node& node, Config& config) {
     Names places;
     for (const Named& entry : named_entries(reader, node, "models", "a map of model names")) {
-        if (!is_model_name(reader, *entry.key, entry.name, quoted(entry.name))) continue;
+        if (!is_model_name(reader, *entry.key, entry.name, shown_name(entry.name, "this")))
+            continue;
         Model model;
         model.name = entry.name;
         const Node* place = entry.key;
@@ -87,7 +88,8 @@ void read_aliases(Reader& reader, const Node& node, Config& config) {
             reader.fault(
                 *entry.value,
                 fmt::format(
-                    "`models`: expected a map for {}, found a single value", quoted(model.name)
+                    "`models`: expected a map for {}, found a single value",
+                    shown_name(model.name, "this name")
                 ),
                 "write {serve_as: NAME}"
             );
@@ -175,7 +177,8 @@ void read_cap(Reader& reader, const Node& node, CapSet& caps, Names& counters) {
 Plan read_plan(Reader& reader, const Named& entry) {
     Plan plan;
     plan.name = entry.name;
-    Section section(reader, *entry.value, fmt::format("the plan {}", quoted(plan.name)), "");
+    const std::string shown = shown_name(plan.name, "");
+    Section section(reader, *entry.value, shown.empty() ? "a plan" : "the plan " + shown, "");
     const Node* const caps = section.find("caps");
     if (caps != nullptr && reader.is_list(*caps, "caps", "a list of caps")) {
         if (caps->items.size() > kMostCaps) {
