@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "certificates.hpp"
 #include "sections.hpp"
 #include "url.hpp"
 
@@ -49,11 +50,10 @@ void read_ca(Reader& reader, const Node& node, Upstream& upstream) {
     const auto pem = reader.sources().file(path->text);
     if (!pem) {
         reader.fault(node, fmt::format("`ca`: cannot be read as a file: {}", path->shown));
-    } else if (pem->find("-----BEGIN CERTIFICATE-----") == std::string::npos &&
-               pem->find("-----BEGIN TRUSTED CERTIFICATE-----") == std::string::npos) {
+    } else if (const auto wrong = certificates_fault(*pem)) {
         reader.fault(
             node,
-            fmt::format("`ca`: no certificate in {}", path->shown),
+            fmt::format("`ca`: {} in {}", *wrong, path->shown),
             "expected PEM: lines between -----BEGIN CERTIFICATE----- and -----END CERTIFICATE-----"
         );
     } else {

@@ -197,7 +197,14 @@ const Bad kBad[] = {
      1,
      45,
      "`ca`: cannot be read as a file: `/none`"},
-    {"upstreams: [{name: a, url: \"https://h\", ca: /empty}]", 1, 45, "no certificate"},
+    {"upstreams: [{name: a, url: \"https://h\", ca: /empty}]", 1, 45, "`ca`: no certificate in"},
+    {"upstreams: [{name: a, url: \"https://h\", ca: /cut}]",
+     1,
+     45,
+     "`ca`: certificate 2 cannot be read in `/cut`",
+     "PEM"},
+    {"upstreams: [{name: a, url: \"https://h\", ca: /words}]", 1, 45, "certificate 1 cannot"},
+    {"upstreams: [{name: a, url: \"https://h\", ca: /begun}]", 1, 45, "`ca`: "},
     {"upstreams: [{name: a, url: \"http://h\", ca: /ca.pem}]", 1, 44, "is for https"},
     {"upstreams: [{name: a, url: \"http://h\", stream_usage: 2}]", 1, 54, "expected true or false"},
 
@@ -340,8 +347,15 @@ const Bad kBad[] = {
 
 TEST(Faults, EachHasItsPlaceItsWordsAndItsHint) {
     static_assert(std::size(kBad) >= 60);
-    const Sources sources =
-        sources_of({}, {{"/ca.pem", "-----BEGIN CERTIFICATE-----\n"}, {"/empty", ""}});
+    const std::string whole = kCertificate;
+    const Sources sources = sources_of(
+        {},
+        {{"/ca.pem", "# of the house\n" + whole + whole},
+         {"/empty", ""},
+         {"/cut", whole + whole.substr(0, 300)},
+         {"/words", "-----BEGIN CERTIFICATE-----\nYWJj\n-----END CERTIFICATE-----\n"},
+         {"/begun", "-----BEGIN CERTIFICATE-----\n"}}
+    );
     for (const Bad& bad : kBad) {
         std::string yaml(bad.yaml);
         const bool alone = yaml.find("upstreams") != std::string::npos || yaml.front() == '-' ||

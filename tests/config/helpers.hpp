@@ -15,6 +15,20 @@ namespace weir::config::testing {
 
 using Texts = std::map<std::string, std::string>;
 
+// A certificate that signed itself, valid until 2126; nobody has its key.
+inline constexpr char kCertificate[] =
+    "-----BEGIN CERTIFICATE-----\n"
+    "MIIBfjCCASWgAwIBAgIUbTgjQ4K+oeKLJjQTR1gzqlT0UB8wCgYIKoZIzj0EAwIw\n"
+    "FDESMBAGA1UEAwwJd2VpciB0ZXN0MCAXDTI2MTEyNTA4NDUzOVoYDzIxMjYxMTAx\n"
+    "MDg0NTM5WjAUMRIwEAYDVQQDDAl3ZWlyIHRlc3QwWTATBgcqhkjOPQIBBggqhkjO\n"
+    "PQMBBwNCAARmxvmTOR6KG75Xi50/HP/pxQiF+oQSEothklT9VuiKBHq1KdJqQykH\n"
+    "z2DmlPbT6/yxhbaVP89/+aHv9F5U9evjo1MwUTAdBgNVHQ4EFgQUNTquXJWspi95\n"
+    "wOeKG0Oc7h2TsKAwHwYDVR0jBBgwFoAUNTquXJWspi95wOeKG0Oc7h2TsKAwDwYD\n"
+    "VR0TAQH/BAUwAwEB/zAKBggqhkjOPQQDAgNHADBEAiB/u0Wrt47tx8mM/b5SLhT6\n"
+    "YXqLFXBaIIQ3cqjQCnSNfgIgKf8v5l9shvEIN1FiA6K31F8W+RKSi+N8MbwqSxOM\n"
+    "NXU=\n"
+    "-----END CERTIFICATE-----\n";
+
 inline Sources sources_of(Texts environment = {}, Texts files = {}) {
     const auto look_up = [](Texts texts) {
         return [texts = std::move(texts)](const std::string& name) -> std::optional<std::string> {

@@ -59,7 +59,7 @@ demo: never
 )",
         sources_of(
             {{"KEY", "sk-up"}},
-            {{"/bob", "another-secret-17\n"}, {"/ca.pem", "-----BEGIN CERTIFICATE-----\n"}}
+            {{"/bob", "another-secret-17\n"}, {"/ca.pem", kCertificate}}
         )
     );
     ASSERT_EQ(config->listen.size(), 3U);
