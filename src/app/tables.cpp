@@ -263,7 +263,7 @@ std::string tell_cache(const Json& answer) {
         grouped(number_at(answer, "evicted")),
         grouped(number_at(answer, "write_failures"))
     );
-    if (!flag_at(answer, "enabled")) out += "The config says `cache: when: never`.\n";
+    if (!flag_at(answer, "enabled")) out += "The config says `cache: {enabled: false}`.\n";
     return out;
 }
 

@@ -43,6 +43,13 @@ void read_all(Section& root, Reader& reader, Config& config) {
     root.finish();
 }
 
+// A byte order mark is no character of the first line.
+std::string_view without_mark(std::string_view yaml) {
+    constexpr std::string_view kMark = "\xEF\xBB\xBF";
+    if (yaml.starts_with(kMark)) yaml.remove_prefix(kMark.size());
+    return yaml;
+}
+
 // yaml-cpp counts columns in bytes, editors in characters.
 void count_characters(std::vector<Fault>& faults, std::string_view yaml) {
     const Lines lines(yaml);
@@ -79,6 +86,7 @@ Sources Sources::system() {
 }
 
 Loaded load_text(std::string_view yaml, const std::string& name, const Sources& sources) {
+    yaml = without_mark(yaml);
     std::vector<Fault> faults;
     const auto document = read_document(yaml, name);
     auto config = std::make_shared<Config>();

@@ -176,9 +176,10 @@ bool Reader::is_list(const Node& node, std::string_view label, std::string_view 
     return false;
 }
 
-void Reader::patterns(
+bool Reader::patterns(
     const Node& node, std::string_view label, std::vector<std::string>& out, bool may_be_empty
 ) {
+    const std::size_t faults = faults_.size();
     std::vector<const Node*> nodes;
     if (node.kind == Node::Kind::kList) {
         for (const NodePtr& item : node.items) nodes.push_back(item.get());
@@ -191,7 +192,7 @@ void Reader::patterns(
         }
         if (nodes.size() > kMostPatterns) {
             fault(node, fmt::format("`{}` has more than {} patterns", label, kMostPatterns));
-            return;
+            return false;
         }
     } else {
         nodes.push_back(&node);
@@ -212,6 +213,7 @@ void Reader::patterns(
         found.push_back(std::move(text->text));
     }
     out = std::move(found);
+    return faults_.size() == faults;
 }
 
 std::vector<Fault> Reader::take_faults() {

@@ -55,8 +55,9 @@ public:
     [[nodiscard]] std::optional<std::string> secret(const Node& node, std::string_view label);
     // A name people give: 1 to 128 bytes of printable text.
     [[nodiscard]] std::optional<Value> name(const Node& node, std::string_view label);
-    // One pattern or a list of them; `empty` tells whether the list may be empty.
-    void patterns(
+    // One pattern or a list of them; `empty` tells whether the list may be empty. Whether all are
+    // right; a fault is told.
+    bool patterns(
         const Node& node, std::string_view label, std::vector<std::string>& out, bool may_be_empty
     );
     // Whether `node` is a list, and the fault if not.
@@ -102,7 +103,8 @@ public:
         return prefix_ + std::string(key);
     }
 
-    void size(std::string_view key, std::uint64_t& out, std::uint64_t least, std::uint64_t most);
+    // Whether it is right or left out; a fault is told.
+    bool size(std::string_view key, std::uint64_t& out, std::uint64_t least, std::uint64_t most);
     template <class Duration>
     void duration(std::string_view key, Duration& out, Duration least, Duration most) {
         if (const auto span = duration_in(key, least, most)) {
@@ -114,17 +116,18 @@ public:
     void number(std::string_view key, T& out, std::int64_t least, std::int64_t most) {
         if (const auto number = number_in(key, least, most)) out = static_cast<T>(*number);
     }
-    // `later` are words that a later version will know.
+    // `later` are words that a later version will know, `instead` is what to write today.
     template <class T>
     void choice(
         std::string_view key,
         T& out,
         std::initializer_list<Choice<T>> choices,
-        std::initializer_list<std::string_view> later = {}
+        std::initializer_list<std::string_view> later = {},
+        std::string_view instead = {}
     ) {
         std::vector<std::string_view> words;
         for (const Choice<T>& one : choices) words.push_back(one.word);
-        const auto index = choice_of(key, words, {later.begin(), later.size()});
+        const auto index = choice_of(key, words, {later.begin(), later.size()}, instead);
         if (index) out = (choices.begin() + *index)->value;
     }
 
@@ -138,7 +141,8 @@ private:
     [[nodiscard]] std::optional<std::size_t> choice_of(
         std::string_view key,
         std::span<const std::string_view> words,
-        std::span<const std::string_view> later
+        std::span<const std::string_view> later,
+        std::string_view instead
     );
 
     Reader& reader_;

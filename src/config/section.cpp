@@ -106,13 +106,13 @@ void Section::finish() {
     }
 }
 
-void Section::size(
+bool Section::size(
     std::string_view key, std::uint64_t& out, std::uint64_t least, std::uint64_t most
 ) {
     const Node* const node = find(key);
-    if (node == nullptr) return;
+    if (node == nullptr) return true;
     const auto value = reader_.value(*node, label(key), "a size such as 64KiB");
-    if (!value) return;
+    if (!value) return false;
     const auto bytes = parse_size(value->text);
     if (!bytes) {
         reader_.fault(
@@ -139,7 +139,9 @@ void Section::size(
         );
     } else {
         out = *bytes;
+        return true;
     }
+    return false;
 }
 
 std::optional<std::chrono::microseconds> Section::duration_in(
@@ -225,11 +227,12 @@ void Section::flag(std::string_view key, bool& out) {
 std::optional<std::size_t> Section::choice_of(
     std::string_view key,
     std::span<const std::string_view> words,
-    std::span<const std::string_view> later
+    std::span<const std::string_view> later,
+    std::string_view instead
 ) {
     const Node* const node = find(key);
     if (node == nullptr) return std::nullopt;
-    const std::string expected = fmt::format("{}", fmt::join(words, ", "));
+    const std::string expected = fmt::format("`{}`", fmt::join(words, "`, `"));
     const auto value = reader_.value(*node, label(key), expected);
     if (!value) return std::nullopt;
     for (std::size_t i = 0; i < words.size(); ++i) {
@@ -239,7 +242,7 @@ std::optional<std::size_t> Section::choice_of(
         reader_.fault(
             *node,
             fmt::format("`{}: {}` is not yet supported", label(key), value->text),
-            fmt::format("write {}", expected)
+            instead.empty() ? fmt::format("write {}", expected) : std::string(instead)
         );
         return std::nullopt;
     }

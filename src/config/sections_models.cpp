@@ -123,6 +123,7 @@ void read_cap(Reader& reader, const Node& node, CapSet& caps, Names& counters) {
     }
     Section section(reader, node, "a cap", "");
     std::string models = "*";
+    bool models_right = true;
     if (const Node* const pattern = section.find("models")) {
         if (pattern->kind == Node::Kind::kList) {
             reader.fault(
@@ -130,9 +131,10 @@ void read_cap(Reader& reader, const Node& node, CapSet& caps, Names& counters) {
                 "the `models` of a cap is one pattern, found a list",
                 "write a cap for each; each counts for itself"
             );
+            models_right = false;
         } else {
             std::vector<std::string> found;
-            reader.patterns(*pattern, "models", found, false);
+            models_right = reader.patterns(*pattern, "models", found, false);
             if (!found.empty()) models = found.front();
         }
     }
@@ -156,7 +158,7 @@ void read_cap(Reader& reader, const Node& node, CapSet& caps, Names& counters) {
     section.later("queue");
     section.later("endpoints");
     section.finish();
-    if (!cap) return;
+    if (!cap || !models_right) return;
     cap->models = std::move(models);
     const auto [first, fresh] = counters.emplace(cap->counter(), &node);
     if (!fresh) {
@@ -328,11 +330,15 @@ void read_cache(Section& root, Reader& reader, Config& config) {
     section.flag("enabled", cache.enabled);
     bool always = true;
     section.choice<bool>(
-        "when", always, {{"always", true}}, {"asked", "never", "deterministic", "on_request"}
+        "when",
+        always,
+        {{"always", true}},
+        {"asked", "never", "deterministic", "on_request"},
+        "write `always`; `cache: {enabled: false}` turns the cache off"
     );
     section.duration<std::chrono::seconds>("ttl", cache.ttl, 1s, std::chrono::days(366));
-    section.size("max_size", cache.max_size_bytes, kMiB, 1024 * kGiB);
-    section.size("max_entry", cache.max_entry_bytes, kKiB, kGiB);
+    const bool size_right = section.size("max_size", cache.max_size_bytes, kMiB, 1024 * kGiB);
+    const bool entry_right = section.size("max_entry", cache.max_entry_bytes, kKiB, kGiB);
     section.size("max_request", cache.max_request_bytes, kKiB, kGiB);
     section.size("memory", cache.memory_bytes, 0, 256 * kGiB);
     section.choice<Scope>(
@@ -341,7 +347,7 @@ void read_cache(Section& root, Reader& reader, Config& config) {
     section.later("hits", "a hit is free");
     section.later("ignore");
     section.finish();
-    if (cache.max_entry_bytes > cache.max_size_bytes) {
+    if (size_right && entry_right && cache.max_entry_bytes > cache.max_size_bytes) {
         const Node* const entry = section.find("max_entry");
         const Node* const size = section.find("max_size");
         reader.fault(

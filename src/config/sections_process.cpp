@@ -114,8 +114,8 @@ void read_listen(Reader& reader, const Node& node, Config& config) {
 void read_limits(Reader& reader, const Node& node, Limits& limits) {
     Section section(reader, node, "`limits`", "limits.");
     section.size("head", limits.head_bytes, kKiB, kMiB);
-    section.size("body", limits.body_bytes, kKiB, 4 * kGiB);
-    section.size("bodies", limits.bodies_bytes, kKiB, 1024 * kGiB);
+    const bool body_right = section.size("body", limits.body_bytes, kKiB, 4 * kGiB);
+    const bool bodies_right = section.size("bodies", limits.bodies_bytes, kKiB, 1024 * kGiB);
     section.duration<milliseconds>("head_time", limits.head_time, 100ms, 10min);
     section.duration<milliseconds>("body_idle", limits.body_idle, 100ms, 10min);
     section.duration<milliseconds>("keep_alive", limits.keep_alive, 100ms, 1h);
@@ -123,7 +123,7 @@ void read_limits(Reader& reader, const Node& node, Limits& limits) {
     section.number("connections", limits.connections, 1, 1'000'000);
     section.later("upload");
     section.finish();
-    if (limits.body_bytes <= limits.bodies_bytes) return;
+    if (!body_right || !bodies_right || limits.body_bytes <= limits.bodies_bytes) return;
     const Node* const body = section.find("body");
     const Node* const bodies = section.find("bodies");
     reader.fault(

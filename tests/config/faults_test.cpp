@@ -61,6 +61,13 @@ const Bad kBad[] = {
     {"xyzzy: 1", 1, 1, "unknown key `xyzzy`", "known here: listen, data"},
     {"listen:8080:", 1, 1, "the key `listen` in the config has no blank", "blank behind the `:`"},
     {"data: a\n  workers:2", 1, 7, "`data`: the value goes on on the next line", "behind its `:`"},
+    {"\xEF\xBB\xBF"
+     "lisen: x",
+     1,
+     1,
+     "unknown key `lisen`",
+     "did you mean `listen`?"},
+    {"\xEF\xBB\xBFworkers: 0", 1, 10, "found `0`"},
     {"<<: {}", 1, 1, "unknown key `<<`", "merge keys"},
     {"${A}: 1", 1, 1, "unknown in the config: a key that is not shown", "values only"},
     {"a b: 1", 1, 1, "unknown in the config: a key that is not shown", "known here: listen"},
@@ -102,21 +109,21 @@ const Bad kBad[] = {
      "set `limits.bodies` too"},
     {"limits: {body: 2MiB, bodies: 1MiB}", 1, 30, "is larger than `limits.bodies` (1 MiB)"},
     {"limits: {connections: 0}", 1, 23, "from 1 to 1000000"},
-    {"log: {level: trace}", 1, 14, "one of debug, info, warn, error, off, found `trace`"},
+    {"log: {level: trace}", 1, 14, "one of `debug`, `info`, `warn`, `error`, `off`, found `trace`"},
     {"log: {level: inof}", 1, 14, "found `inof`", "did you mean `info`?"},
-    {"log: {format: xml}", 1, 15, "one of auto, json, text"},
-    {"log: {requests: some}", 1, 17, "one of all, none"},
+    {"log: {format: xml}", 1, 15, "one of `auto`, `json`, `text`"},
+    {"log: {requests: some}", 1, 17, "one of `all`, `none`"},
     {"cache: {enabled: yes}", 1, 18, "expected true or false, found `yes`", "write `true`"},
     {"cache: {enabled: off}", 1, 18, "expected true or false", "write `false`"},
-    {"cache: {scope: teams}", 1, 16, "one of key, team, all", "did you mean `team`?"},
-    {"cache: {when: sometimes}", 1, 15, "`cache.when`: expected always"},
+    {"cache: {scope: teams}", 1, 16, "one of `key`, `team`, `all`", "did you mean `team`?"},
+    {"cache: {when: sometimes}", 1, 15, "`cache.when`: expected `always`"},
     {"cache: {ttl: 0s}", 1, 14, "`cache.ttl` is from 1 s"},
     {"cache: {max_entry: 1GiB, max_size: 1MiB}",
      1,
      20,
      "`cache.max_entry` (1 GiB) is larger than `cache.max_size` (1 MiB)"},
     {"store: postgres", 1, 8, "expected `sqlite`"},
-    {"demo: always", 1, 7, "one of never, when no upstream has a key, found `always`"},
+    {"demo: always", 1, 7, "one of `never`, `when no upstream has a key`, found `always`"},
 
     // listen
     {"listen: 8080", 1, 9, "expected an address and a port", "write \"127.0.0.1:8080\""},
@@ -341,7 +348,8 @@ const Bad kBad[] = {
      "`expires` is not yet supported"},
     {"cache: {hits: free}", 1, 9, "`cache.hits` is not yet supported"},
     {"cache: {ignore: [user]}", 1, 9, "`cache.ignore` is not yet supported"},
-    {"cache: {when: asked}", 1, 15, "`cache.when: asked` is not yet supported", "always"},
+    {"cache: {when: asked}", 1, 15, "`cache.when: asked` is not yet supported", "`always`"},
+    {"cache: {when: never}", 1, 15, "`cache.when: never` is not yet", "`cache: {enabled: false}`"},
     {"usage: {}", 1, 1, "`usage` is not yet supported"},
 };
 
@@ -410,6 +418,22 @@ cache: {ttl: soon}
         {14, 14},
     };
     EXPECT_EQ(places, expected) << all_texts(faults);
+}
+
+TEST(Faults, OneMistakeIsOneFault) {
+    for (const std::string_view yaml : {
+             "upstreams: [{name: a, url: \"http://h\"}]\n"
+             "plans: {p: {caps: [{models: [a, b], allow: 1/day}, {allow: 2/day}]}}",
+             "upstreams: [{name: a, url: \"http://h\"}]\n"
+             "plans: {p: {caps: [{models: \"a, b\", allow: 1/day}, {models: \"*\", allow: "
+             "2/day}]}}",
+             "upstreams: [{name: a, url: \"http://h\"}]\nlimits: {body: 600MiB, bodies: 2GB2}",
+             "upstreams: [{name: a, url: \"http://h\"}]\nlimits: {body: 600miles, bodies: 1MiB}",
+             "upstreams: [{name: a, url: \"http://h\"}]\ncache: {max_size: 1MiB, max_entry: 2x}",
+         }) {
+        const auto faults = faults_of(yaml);
+        EXPECT_EQ(faults.size(), 1U) << all_texts(faults);
+    }
 }
 
 TEST(Faults, CirclesOfAliasesAreToldWithTheirWay) {
