@@ -31,13 +31,13 @@ struct Arguments {
     std::string team;
     std::string span = "1d";
     std::string model;
-    std::string health_url;
+    HealthOptions health;
     bool json = false;
 };
 
-void add_config(CLI::App& command, std::string& path) {
+void add_config(CLI::App& command, std::string& path, const std::string& what = "The config file") {
     path = default_config();
-    command.add_option("-c,--config", path, "The config file")
+    command.add_option("-c,--config", path, what)
         ->envname("WEIR_CONFIG")
         ->type_name("FILE")
         ->capture_default_str();
@@ -64,7 +64,12 @@ void add_remote(CLI::App& command, RemoteOptions& options) {
             "`data` of the config"
         )
         ->type_name("FILE");
-    add_config(command, options.config);
+    add_config(
+        command,
+        options.config,
+        "The gateway's config file; only `listen` and `data` are read. As for `serve`, a relative "
+        "`data` starts at the current directory, so run this where the gateway was started"
+    );
     add_json(command, options.json);
 }
 
@@ -98,17 +103,22 @@ void add_local_commands(CLI::App& app, Arguments& arguments, int& result) {
     health_command
         ->add_option(
             "--url",
-            arguments.health_url,
-            "Where it is; otherwise WEIR_URL, WEIR_LISTEN, 127.0.0.1:8080"
+            arguments.health.url,
+            "Where it is; otherwise WEIR_URL, `listen` of the config, WEIR_LISTEN, 127.0.0.1:8080"
         )
         ->type_name("URL");
-    add_json(*health_command, arguments.json);
-    health_command->footer(
-        examples("  weir health\n"
-                 "  weir health --url http://127.0.0.1:9000\n"
-                 "Answers within a second; no config and no token are needed.")
-    );
-    health_command->callback([&] { result = health(arguments.health_url, arguments.json); });
+    add_config(*health_command, arguments.health.config);
+    add_json(*health_command, arguments.health.json);
+    health_command->footer(examples(
+        "  weir health\n"
+        "  weir health --url http://127.0.0.1:9000\n"
+        "  weir health --config my.yaml\n"
+        "Answers within a second; no token is needed. Of the config only `listen` is used."
+    ));
+    health_command->callback([&, health_command] {
+        arguments.health.config_named = health_command->count("--config") > 0;
+        result = health(arguments.health);
+    });
 
     auto* const version_command = app.add_subcommand("version", "Print the version");
     add_json(*version_command, arguments.json);

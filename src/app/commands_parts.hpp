@@ -69,8 +69,14 @@ struct RemoteCall {
     const RemoteOptions& options, const RemoteCall& asked, std::string (*tell)(const Json& answer)
 );
 
+struct HealthOptions {
+    std::string url;  // empty: WEIR_URL, else the config's first `listen`, else WEIR_LISTEN
+    std::string config;
+    bool config_named = false;  // a config that someone named must be readable
+    bool json = false;
+};
 // Is the gateway alive? At most a second.
-[[nodiscard]] int health(const std::string& url, bool json);
+[[nodiscard]] int health(const HealthOptions& options);
 
 // Answers of the admin API in words and tables. They take any JSON without throwing.
 [[nodiscard]] std::string tell_keys(const Json& answer);

@@ -60,6 +60,12 @@ struct Remote {
     std::string token;  // secret
 };
 
+// "127.0.0.1:8080" or "[::1]:8080"
+std::string address_of(const config::Listen& listen) {
+    const bool v6 = listen.host.contains(':');
+    return fmt::format("{}{}{}:{}", v6 ? "[" : "", listen.host, v6 ? "]" : "", listen.port);
+}
+
 // The config is only read for what nothing else tells.
 Result<Remote> find_remote(const RemoteOptions& options) {
     Remote remote;
@@ -68,10 +74,10 @@ Result<Remote> find_remote(const RemoteOptions& options) {
     if (token_file.empty()) remote.token = trim(environment("WEIR_ADMIN_TOKEN"));
 
     if (remote.url.empty() || (token_file.empty() && remote.token.empty())) {
-        const auto config = config::load_file(options.config);
-        if (!config) {
+        const auto place = config::load_place(options.config);
+        if (!place) {
             std::string faults;
-            for (const auto& fault : config.error()) faults += fault.text() + "\n";
+            for (const auto& fault : place.error()) faults += fault.text() + "\n";
             return fail(
                 ErrorCode::kConfig,
                 faults +
@@ -79,15 +85,8 @@ Result<Remote> find_remote(const RemoteOptions& options) {
                     "--config, or --url and --token-file"
             );
         }
-        if (remote.url.empty()) {
-            const auto& listen = (*config)->listen.front();
-            const bool v6 = listen.host.contains(':');
-            remote.url =
-                fmt::format("{}{}{}:{}", v6 ? "[" : "", listen.host, v6 ? "]" : "", listen.port);
-        }
-        if (token_file.empty() && remote.token.empty()) {
-            token_file = (*config)->data + "/admin-token";
-        }
+        if (remote.url.empty()) remote.url = address_of(place->listen.front());
+        if (token_file.empty() && remote.token.empty()) token_file = place->data + "/admin-token";
     }
     if (!token_file.empty()) {
         auto token = read_token(token_file);
@@ -147,10 +146,21 @@ int remote(
     return kDone;
 }
 
-int health(const std::string& url, bool json) {
-    std::string where = !url.empty() ? url : environment("WEIR_URL");
+int health(const HealthOptions& options) {
+    std::string where = !options.url.empty() ? options.url : environment("WEIR_URL");
+    if (where.empty()) {
+        const auto place = config::load_place(options.config);
+        if (place) {
+            where = address_of(place->listen.front());
+        } else if (options.config_named) {
+            complain(place.error());
+            return kWrong;
+        }
+    }
+    // What the shipped config listens on; it may be gone, while its gateway still runs.
     if (where.empty()) where = environment("WEIR_LISTEN");
     if (where.empty()) where = "127.0.0.1:8080";
+    const bool json = options.json;
     HttpCall http;
     http.url = base_url(where) + "/healthz";
     http.connect_timeout = std::chrono::milliseconds(900);

@@ -30,6 +30,7 @@ std::optional<std::string> read_file(const std::string& path) {
 }
 
 void read_all(Section& root, Reader& reader, Config& config) {
+    read_place(root, reader, config);
     read_process(root, reader, config);
     read_upstreams(root, reader, config);
     read_models(root, reader, config);
@@ -63,6 +64,40 @@ void count_characters(std::vector<Fault>& faults, std::string_view yaml) {
     }
 }
 
+std::vector<Fault> unreadable(const std::string& path) {
+    return {Fault{
+        path,
+        0,
+        0,
+        "the config cannot be read",
+        "it is missing, not permitted, not a file or larger than 1 MiB"
+    }};
+}
+
+// The config in `yaml`, as far as `sections` reads it.
+Loaded read(
+    std::string_view yaml,
+    const std::string& name,
+    const Sources& sources,
+    void (*sections)(Section& root, Reader& reader, Config& config)
+) {
+    yaml = without_mark(yaml);
+    std::vector<Fault> faults;
+    const auto document = read_document(yaml, name);
+    auto config = std::make_shared<Config>();
+    if (document) {
+        Reader reader(name, sources);
+        Section root(reader, **document, "the config", "");
+        if ((*document)->kind == Node::Kind::kMap) sections(root, reader, *config);
+        if (reader.clean()) return config;
+        faults = reader.take_faults();
+    } else {
+        faults.push_back(document.error());
+    }
+    count_characters(faults, yaml);
+    return std::unexpected(std::move(faults));
+}
+
 }  // namespace
 
 std::string Fault::text() const {
@@ -86,35 +121,23 @@ Sources Sources::system() {
 }
 
 Loaded load_text(std::string_view yaml, const std::string& name, const Sources& sources) {
-    yaml = without_mark(yaml);
-    std::vector<Fault> faults;
-    const auto document = read_document(yaml, name);
-    auto config = std::make_shared<Config>();
-    if (document) {
-        Reader reader(name, sources);
-        Section root(reader, **document, "the config", "");
-        if ((*document)->kind == Node::Kind::kMap) read_all(root, reader, *config);
-        if (reader.clean()) return config;
-        faults = reader.take_faults();
-    } else {
-        faults.push_back(document.error());
-    }
-    count_characters(faults, yaml);
-    return std::unexpected(std::move(faults));
+    return read(yaml, name, sources, read_all);
 }
 
 Loaded load_file(const std::string& path, const Sources& sources) {
     const auto content = sources.file(path);
-    if (!content) {
-        return std::unexpected(std::vector<Fault>{Fault{
-            path,
-            0,
-            0,
-            "the config cannot be read",
-            "it is missing, not permitted, not a file or larger than 1 MiB"
-        }});
-    }
+    if (!content) return std::unexpected(unreadable(path));
     return load_text(*content, path, sources);
+}
+
+std::expected<Place, std::vector<Fault>> load_place(
+    const std::string& path, const Sources& sources
+) {
+    const auto content = sources.file(path);
+    if (!content) return std::unexpected(unreadable(path));
+    const Loaded config = read(*content, path, sources, read_place);
+    if (!config) return std::unexpected(config.error());
+    return Place{(*config)->listen, (*config)->data};
 }
 
 }  // namespace weir::config

@@ -7,8 +7,10 @@
 
 namespace weir::config {
 
-// listen, data, workers, drain, limits, admin, log, store.
+// workers, drain, limits, admin, log, store.
 void read_process(Section& root, Reader& reader, Config& config);
+// listen, data.
+void read_place(Section& root, Reader& reader, Config& config);
 // upstreams, demo.
 void read_upstreams(Section& root, Reader& reader, Config& config);
 // models, plans, keys.

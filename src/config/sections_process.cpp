@@ -190,7 +190,7 @@ void read_store(Reader& reader, const Node& node) {
 
 }  // namespace
 
-void read_process(Section& root, Reader& reader, Config& config) {
+void read_place(Section& root, Reader& reader, Config& config) {
     if (const Node* const listen = root.find("listen")) read_listen(reader, *listen, config);
     if (const Node* const data = root.find("data")) {
         const auto value = reader.value(*data, "data", "the path of a directory");
@@ -200,6 +200,9 @@ void read_process(Section& root, Reader& reader, Config& config) {
             config.data = value->text;
         }
     }
+}
+
+void read_process(Section& root, Reader& reader, Config& config) {
     config.workers = std::max(1U, std::thread::hardware_concurrency());
     root.number("workers", config.workers, 1, 1024);
     root.duration<milliseconds>("drain", config.drain, 0ms, 1h);

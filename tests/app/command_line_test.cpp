@@ -204,6 +204,32 @@ TEST_F(CommandLine, AMissingTokenOrConfigIsTwo) {
     EXPECT_EQ(weir({"usage", "--url", "127.0.0.1:9", "--token-file", two_lines}).exit_code, 2);
 }
 
+TEST_F(CommandLine, AsksTheGatewayOfAConfigWithoutItsSecrets) {
+    start();
+    auto text = good();
+    text.replace(text.find("127.0.0.1:0"), 11, url_.substr(url_.find("//") + 2));
+    text.replace(text.find("key: \"\""), 7, "key: \"${NOT_SET_HERE}\"");
+    const auto needy = write("needy.yaml", text);
+    EXPECT_EQ(weir({"check", "--config", needy}).exit_code, 2);
+    const auto list = weir({"keys", "list", "--config", needy});
+    EXPECT_EQ(list.exit_code, 0) << list.err;
+    EXPECT_THAT(list.out, HasSubstr("trial"));
+    const auto health = weir({"health", "--config", needy});
+    EXPECT_EQ(health.exit_code, 0) << health.err;
+    environment_.emplace_back("WEIR_LISTEN=127.0.0.1:9");
+    environment_.push_back("WEIR_CONFIG=" + needy);
+    EXPECT_EQ(weir({"health"}).out, "alive\n") << "the config tells where its gateway listens";
+    environment_.back() = "WEIR_CONFIG=" + directory_ + "/none.yaml";
+    EXPECT_EQ(weir({"health"}).exit_code, 2);
+    environment_.pop_back();
+    environment_.back() = "WEIR_LISTEN=" + url_.substr(url_.find("//") + 2);
+    // No config at all where this runs, as where the image's was taken away.
+    const auto elsewhere =
+        run({"/bin/sh", "-c", "cd " + directory_ + " && exec " WEIR_BINARY " health"},
+            environment_);
+    EXPECT_EQ(elsewhere.exit_code, 0) << elsewhere.err;
+}
+
 TEST_F(CommandLine, ServeWelcomesWithACurlLineThatWorks) {
     start();
     EXPECT_THAT(welcome_, HasSubstr("demo upstream"));

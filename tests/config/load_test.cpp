@@ -57,10 +57,7 @@ keys:
 cache: {enabled: false, when: always, ttl: 2h, max_size: 1GiB, max_entry: 2MiB, max_request: 3MiB, memory: 0, scope: key}
 demo: never
 )",
-        sources_of(
-            {{"KEY", "sk-up"}},
-            {{"/bob", "another-secret-17\n"}, {"/ca.pem", kCertificate}}
-        )
+        sources_of({{"KEY", "sk-up"}}, {{"/bob", "another-secret-17\n"}, {"/ca.pem", kCertificate}})
     );
     ASSERT_EQ(config->listen.size(), 3U);
     EXPECT_EQ(config->listen[0].host, "127.0.0.1");
@@ -388,6 +385,26 @@ TEST_F(LoadFile, ReadsTheRealFileAndTheRealEnvironment) {
     ASSERT_TRUE(loaded.has_value()) << all_texts(loaded.error());
     EXPECT_EQ((*loaded)->data, "from-env");
     EXPECT_EQ((*loaded)->upstreams[0].key, "a-secret-of-16-chars");
+}
+
+TEST_F(LoadFile, APlaceNeedsNothingButListenAndData) {
+    const std::string path = write(
+        "c.yaml",
+        "listen: [\"[::1]:${PORT}\", \"127.0.0.1:8081\"]\ndata: kept\n"
+        "upstreams: [{name: a, url: \"http://h\", key: \"${GONE}\", ca: /gone}]\n"
+        "keys: [{name: k, plan: none, secret: \"${file:/gone}\"}]\nmistake: 1\n"
+    );
+    const Sources system = Sources::system();
+    Sources sources = sources_of({{"PORT", "8090"}});
+    sources.file = system.file;
+    const auto place = load_place(path, sources);
+    ASSERT_TRUE(place) << all_texts(place.error());
+    ASSERT_EQ(place->listen.size(), 2U);
+    EXPECT_EQ(place->listen.front().host, "::1");
+    EXPECT_EQ(place->listen.front().port, 8090);
+    EXPECT_EQ(place->data, "kept");
+    EXPECT_FALSE(load_place(path, system)) << "what it does read has to be right";
+    EXPECT_FALSE(load_place(path + "x", sources));
 }
 
 TEST_F(LoadFile, MissingUnreadableAndEndlessFilesAreFaults) {

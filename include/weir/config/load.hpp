@@ -42,4 +42,15 @@ using Loaded = std::expected<std::shared_ptr<const Config>, std::vector<Fault>>;
     std::string_view yaml, const std::string& name, const Sources& sources = Sources::system()
 );
 
+// Where the gateway of a config is: all that the commands that speak to it need to know.
+struct Place {
+    std::vector<Listen> listen;
+    std::string data;
+};
+// Reads `listen` and `data` as load_file() does, and no other key: who only asks the gateway need
+// not have its secrets, nor the variables and files that they come from.
+[[nodiscard]] std::expected<Place, std::vector<Fault>> load_place(
+    const std::string& path, const Sources& sources = Sources::system()
+);
+
 }  // namespace weir::config
