@@ -89,12 +89,13 @@ http::Response Admin::reload(const Call& call) {
     if (!trim(call.body).empty() && trim(call.body) != "{}") {
         return refuse(bad_request("A reload takes no body.", "unknown_field"));
     }
-    if (const auto done = services_.reload(); !done) {
+    const auto done = services_.reload();
+    if (!done) {
         log::warn("admin: reload refused", {{"faults", std::string_view(done.error().detail)}});
         return refuse(failure(done.error()));
     }
     log::info("admin: config reloaded");
-    return answer(200, Json{{"reloaded", true}});
+    return answer(200, Json{{"reloaded", true}, {"restart_needed", *done}});
 }
 
 http::Response Admin::show_version(const Call&) {

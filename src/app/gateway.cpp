@@ -1,5 +1,6 @@
 #include "weir/app/gateway.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -8,6 +9,7 @@
 #include <utility>
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include "weir/admin/admin.hpp"
@@ -98,6 +100,21 @@ void warn_of_keys_set_aside(const keys::KeyTable& table) {
     }
 }
 
+// What a reload cannot take over, of the settings that differ from those of the start.
+std::vector<std::string> waiting_for_restart(
+    const config::Config& start, const config::Config& now
+) {
+    const auto same = [](const config::Listen& a, const config::Listen& b) {
+        return a.host == b.host && a.port == b.port;
+    };
+    std::vector<std::string> names;
+    if (!std::ranges::equal(start.listen, now.listen, same)) names.emplace_back("listen");
+    if (start.data != now.data) names.emplace_back("data");
+    if (start.workers != now.workers) names.emplace_back("workers");
+    if (start.log.format != now.log.format) names.emplace_back("log.format");
+    return names;
+}
+
 std::string at_path(const std::string& directory, std::string_view file) {
     return (fs::path(directory) / file).string();
 }
@@ -125,6 +142,8 @@ struct Gateway::Impl {
     std::unique_ptr<admin::Admin> admin;
     std::unique_ptr<server::Server> server;
     std::string trial_key;
+    // For what only a start takes from the config.
+    std::shared_ptr<const config::Config> started_with;
     bool drained = false;
 
     Mutex changing;  // one snapshot is made at a time
@@ -220,10 +239,9 @@ struct Gateway::Impl {
         return {};
     }
 
-    [[nodiscard]] Result<> reload() {
+    [[nodiscard]] Result<std::vector<std::string>> reload() {
         const MutexLock lock(changing);
         const auto current = server->snapshot();
-        const auto& before = current->config;
         auto loaded = loader();
         if (!loaded) return fail(ErrorCode::kConfig, faults_text(loaded.error()));
         auto config = with_demo(std::move(*loaded));
@@ -237,20 +255,14 @@ struct Gateway::Impl {
         );
         log::set_level(now.log.level);
         server->publish(std::move(*snapshot));
-        const bool moved = now.data != before->data || now.workers != before->workers ||
-                           now.listen.size() != before->listen.size() ||
-                           !std::equal(
-                               now.listen.begin(),
-                               now.listen.end(),
-                               before->listen.begin(),
-                               [](const config::Listen& a, const config::Listen& b) {
-                                   return a.host == b.host && a.port == b.port;
-                               }
-                           );
-        if (moved) {
-            log::warn("`listen`, `data` and `workers` stay as they were until the next start");
+        const auto waiting = waiting_for_restart(*started_with, now);
+        if (!waiting.empty()) {
+            log::warn(
+                "changed settings wait for a restart",
+                {{"settings", std::string_view(fmt::format("{}", fmt::join(waiting, ", ")))}}
+            );
         }
-        return {};
+        return waiting;
     }
 
     // A key to try with: a declared one, else one that the first start makes and keeps in a file.
@@ -289,6 +301,7 @@ struct Gateway::Impl {
     }
 
     [[nodiscard]] Result<> start(std::shared_ptr<const config::Config> loaded) {
+        started_with = loaded;
         data = loaded->data;
         if (auto made = make_directory(data); !made) return made;
         if (auto opened = open_ledger(); !opened) return opened;
@@ -370,7 +383,9 @@ Result<std::unique_ptr<Gateway>> Gateway::start(
 }
 
 Result<> Gateway::reload() {
-    return impl_->reload();
+    const auto done = impl_->reload();
+    if (!done) return std::unexpected(done.error());
+    return {};
 }
 
 void Gateway::drain(const std::function<bool()>& hurry) {

@@ -272,8 +272,17 @@ std::string tell_cleared(const Json& answer) {
     return fmt::format("{} answer{} removed.\n", grouped(removed), removed == 1 ? "" : "s");
 }
 
-std::string tell_reloaded(const Json&) {
-    return "The config is reloaded and in force.\n";
+std::string tell_reloaded(const Json& answer) {
+    std::string waiting;
+    for (const auto& name : list_at(answer, "restart_needed")) {
+        if (!name.is_string()) continue;
+        if (!waiting.empty()) waiting += ", ";
+        waiting += printable(name.get_ref<const std::string&>());
+    }
+    if (waiting.empty()) return "The config is reloaded and in force.\n";
+    return fmt::format(
+        "The config is reloaded and in force, except for what waits for a restart: {}\n", waiting
+    );
 }
 
 }  // namespace weir::app

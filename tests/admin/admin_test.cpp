@@ -90,10 +90,10 @@ protected:
                 if (refresh_error_) return std::unexpected(*refresh_error_);
                 return {};
             },
-            .reload = [this]() -> Result<> {
+            .reload = [this]() -> Result<std::vector<std::string>> {
                 ++reloaded_;
                 if (reload_error_) return std::unexpected(*reload_error_);
-                return {};
+                return waiting_;
             },
             .version = "1.2.3"
         });
@@ -162,6 +162,7 @@ protected:
     int reloaded_ = 0;
     std::optional<Error> refresh_error_;
     std::optional<Error> reload_error_;
+    std::vector<std::string> waiting_;
 };
 
 struct Way {
@@ -236,7 +237,7 @@ TEST_F(AdminTest, AnEmptyTokenLetsNobodyIn) {
         .token = "",
         .config = [this] { return config_; },
         .refresh = []() -> Result<> { return {}; },
-        .reload = []() -> Result<> { return {}; },
+        .reload = []() -> Result<std::vector<std::string>> { return {}; },
         .version = "1"
     });
     for (const auto* value : {"", "Bearer ", "Bearer x"}) {
@@ -530,8 +531,12 @@ TEST_F(AdminTest, ShowsAndClearsTheCache) {
 }
 
 TEST_F(AdminTest, ReloadTellsAllFaults) {
-    EXPECT_EQ(expect(200, "POST", "/api/admin/reload")["reloaded"], true);
-    EXPECT_EQ(expect(200, "POST", "/api/admin/reload", "{}")["reloaded"], true);
+    EXPECT_EQ(
+        expect(200, "POST", "/api/admin/reload"),
+        json::parse(R"({"reloaded":true,"restart_needed":[]})")
+    );
+    waiting_ = {"listen", "log.format"};
+    EXPECT_EQ(expect(200, "POST", "/api/admin/reload", "{}")["restart_needed"], json(waiting_));
     EXPECT_EQ(reloaded_, 2);
     expect(400, "POST", "/api/admin/reload", R"({"force":true})");
     EXPECT_EQ(reloaded_, 2);
@@ -553,7 +558,7 @@ TEST_F(AdminTest, AnExceptionIsAnAnswer) {
             throw std::runtime_error("secret detail");
         },
         .refresh = []() -> Result<> { return {}; },
-        .reload = []() -> Result<> { return {}; },
+        .reload = []() -> Result<std::vector<std::string>> { return {}; },
         .version = "1"
     });
     http::RequestHead head;

@@ -433,6 +433,24 @@ TEST_F(CommandLine, ReloadIsAllOrNothing) {
     EXPECT_EQ(weir({"keys", "show", "ann", "--url", url_, "--token-file", token}).exit_code, 0);
 }
 
+TEST_F(CommandLine, AReloadNamesWhatWaitsForARestart) {
+    start();
+    const auto token = directory_ + "/data/admin-token";
+    const auto reload = [&] { return weir({"reload", "--url", url_, "--token-file", token}); };
+    auto other = good();
+    other.replace(other.find("127.0.0.1:0"), 11, "127.0.0.1:9");
+    other.replace(other.find("/data\n"), 6, "/data2\n");
+    other.replace(other.find("workers: 1"), 10, "workers: 2");
+    write("weir.yaml", other + "log: {format: text, level: error}\n");
+    for (int i = 0; i < 2; ++i) {
+        const auto done = reload();
+        EXPECT_EQ(done.exit_code, 0) << done.err;
+        EXPECT_THAT(done.out, HasSubstr("a restart: listen, data, workers, log.format\n")) << i;
+    }
+    write("weir.yaml", good());
+    EXPECT_THAT(reload().out, Not(HasSubstr("restart")));
+}
+
 TEST_F(CommandLine, AWrongTokenIsRefused) {
     start();
     environment_.emplace_back("WEIR_ADMIN_TOKEN=not-the-token");

@@ -10,6 +10,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "weir/base/crypto.hpp"
 #include "weir/base/error.hpp"
@@ -31,8 +32,9 @@ struct Services {
     std::function<std::shared_ptr<const config::Config>()> config;
     // Makes a new snapshot of config and keys and returns when it is in force on every worker.
     std::function<Result<>()> refresh;
-    // Reads the config file again, all or nothing; kConfig holds the faults, one a line.
-    std::function<Result<>()> reload;
+    // Reads the config file again, all or nothing; kConfig holds the faults, one a line. The
+    // settings that changed and that only a restart takes over: "listen", "log.format".
+    std::function<Result<std::vector<std::string>>()> reload;
     std::string version;
 };
 

@@ -37,7 +37,8 @@ public:
     }
     ~Gateway();  // drain() in a hurry
 
-    // All or nothing; kConfig holds the faults. Any thread but a worker's.
+    // All or nothing; kConfig holds the faults, and the log tells which settings only a restart
+    // takes over. Any thread but a worker's.
     [[nodiscard]] Result<> reload();
     void drain(const std::function<bool()>& hurry);
 
