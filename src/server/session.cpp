@@ -1,10 +1,12 @@
 #include "session.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <exception>
 #include <sys/socket.h>
+#include <tuple>
 #include <unordered_set>
 
 #include <boost/asio/co_spawn.hpp>
@@ -20,8 +22,10 @@ constexpr std::size_t kFirstInput = 4 << 10;  // grows only for heads and upload
 constexpr std::size_t kBodyStep = 256 << 10;  // a declared length is not believed at once
 constexpr std::chrono::seconds kSlowBodyAfter{30};
 constexpr std::uint64_t kSlowestBodyPerSecond = 16 << 10;
-constexpr std::chrono::seconds kLinger{2};
-constexpr std::size_t kLingerBytes = 1 << 20;
+// Lingering reads over at least this much, whatever limits.body says: 64 MiB and the rest of a
+// message around it.
+constexpr std::uint64_t kLingerBytes = 64 << 20;
+constexpr std::uint64_t kLingerSlack = 1 << 20;
 
 // The sessions of this worker: a worker is one thread.
 thread_local std::unordered_set<Session*> t_sessions;
@@ -287,17 +291,25 @@ Awaitable<> Session::refuse(const http::ApiError& error) {
 }
 
 // We answered and will not read on. Closing with unread bytes would send a reset that can eat the
-// answer on its way: say that we are done, then read over what still comes, for a short while.
+// answer on its way, and most clients write their whole body before they read: say that we are
+// done, then read over what still comes until they close, within bounds.
 Awaitable<> Session::linger() {
+    // What is read over is looked at by nobody, so that the sessions of a worker share the place.
+    thread_local std::array<char, 64 << 10> sink;
+    state_ = State::kLingering;
     SysError error;
     socket_.shutdown(asio::ip::tcp::socket::shutdown_send, error);
-    std::size_t drained = 0;
-    const Deadline deadline = Deadline::in(kLinger);
-    while (!error && drained < kLingerBytes) {
-        input_begin_ = input_end_ = 0;
-        const bool more = co_await fill(deadline);
-        if (!more) break;
-        drained += input_end_;
+    const std::uint64_t most = std::max(handler_.limits().body_bytes, kLingerBytes) + kLingerSlack;
+    const Deadline end = Deadline::in(settings_->linger);
+    std::uint64_t drained = 0;
+    while (drained < most) {
+        watchdog_.set(Deadline::in(settings_->linger_idle).earlier(end));
+        std::tie(error) = co_await socket_.async_wait(TcpSocket::wait_read, kAwait);
+        watchdog_.set(Deadline::never());
+        if (error) break;
+        const std::size_t size = socket_.read_some(asio::buffer(sink), error);
+        if (error && error != asio::error::would_block) break;
+        drained += size;
     }
 }
 

@@ -45,7 +45,7 @@ public:
     [[nodiscard]] std::uint64_t bytes_sent() const noexcept override { return sent_; }
 
 private:
-    enum class State : std::uint8_t { kIdle, kReadingHead, kHandling, kClosing };
+    enum class State : std::uint8_t { kIdle, kReadingHead, kHandling, kLingering, kClosing };
     enum class Answer : std::uint8_t { kNone, kPromised, kInPieces, kDone, kAborted };
 
     [[nodiscard]] Awaitable<bool> read_head();

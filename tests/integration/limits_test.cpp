@@ -81,6 +81,41 @@ TEST_F(Limits, AChunkedBodyTooLargeIs413) {
     expect_alive();
 }
 
+// Most clients write their whole body before they read: the answer must still be there then.
+TEST(EarlyRefusals, AreReadByClientsThatWriteEverythingFirst) {
+    FakeUpstream upstream(say_an_answer);
+    TestGateway gateway({.upstream_url = upstream.url(), .more = "limits: {body: 1MiB}\n"});
+    const std::string upload(8 << 20, 'a');
+    const std::string chunked_upload = "800000\r\n" + upload + "\r\n0\r\n\r\n";
+    const std::string sized = "Content-Length: " + std::to_string(upload.size()) + "\r\n\r\n";
+    const std::string chunked = "Transfer-Encoding: chunked\r\n\r\n";
+    const std::string post = "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n";
+    const std::string key = "Authorization: Bearer " + std::string(kAlice) + "\r\n";
+    const std::string files = "POST /v1/files HTTP/1.1\r\nHost: x\r\n" + key;
+    const struct {
+        std::string bytes;
+        int status;
+        const char* code;
+    } rows[] = {
+        {post + sized + upload, 401, "invalid_api_key"},
+        {post + chunked + chunked_upload, 401, "invalid_api_key"},
+        {post + key + sized + upload, 413, "request_too_large"},
+        {post + key + chunked + chunked_upload, 413, "request_too_large"},
+        {files + sized + upload, 403, "endpoint_closed"},
+    };
+    for (const auto& row : rows) {
+        SCOPED_TRACE(row.bytes.substr(0, row.bytes.find("\r\n\r\n")));
+        Client client(gateway.port());
+        ASSERT_TRUE(client.send(row.bytes));
+        const Answer answer = client.read_answer();
+        expect_error(answer, row.status, row.code);
+        EXPECT_EQ(answer.field("connection"), "close");
+        EXPECT_TRUE(client.socket().receive().empty());
+        EXPECT_EQ(client.socket().last_read(), Socket::Read::kClosed);
+    }
+    EXPECT_EQ(upstream.calls(), 0U);
+}
+
 TEST_F(Limits, ASlowHeadIs408) {
     Client client(gateway_.port());
     ASSERT_TRUE(client.send("POST /v1/chat/comp"));

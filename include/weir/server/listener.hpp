@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -24,6 +25,11 @@ struct SessionSettings {
     std::atomic<std::uint64_t> refused_connections = 0;
     std::atomic<std::uint64_t> accept_failures = 0;
     std::atomic<bool> draining = false;  // answers say Connection: close; idle ones close
+    // How long a connection that was answered and will be closed is read on, so that a client that
+    // still sends its body gets to the answer: between two reads, and in all (as nginx does).
+    // Constant once a listener was started.
+    std::chrono::milliseconds linger_idle{5'000};
+    std::chrono::milliseconds linger{30'000};
 };
 
 // One place where sessions run: a worker's context and its handler. Both outlive the sessions.

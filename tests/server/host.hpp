@@ -1,0 +1,66 @@
+// Sessions behind a listener whose requests are answered by the test's own coroutine. Either the
+// test's thread turns the loops itself (run_until), so that it decides what the kernel holds when
+// something happens, or threads of its own do (start_threads).
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <thread>
+
+#include <boost/asio/executor_work_guard.hpp>
+
+#include "weir/server/listener.hpp"
+
+namespace weir::test {
+
+// A named coroutine function, or something that calls one.
+using Script = std::function<Awaitable<>(proxy::ClientStream&)>;
+
+class Host {
+public:
+    explicit Host(Script script, config::Limits limits = {});
+    ~Host();
+    Host(const Host&) = delete;
+    Host& operator=(const Host&) = delete;
+
+    [[nodiscard]] std::uint16_t port() const;
+    [[nodiscard]] server::SessionSettings& settings() noexcept { return *settings_; }
+    [[nodiscard]] std::uint32_t connections() const { return settings_->connections.load(); }
+
+    void start_threads();
+    // Turns the loops on this thread until `what` holds. False after 20 s.
+    [[nodiscard]] bool run_until(const std::function<bool()>& what);
+    // Only the listener's, for about that long.
+    void run_listener(std::chrono::milliseconds span);
+    // Runs `job` where the sessions are, and waits for it.
+    void on_worker(const std::function<void()>& job);
+
+private:
+    class Answerer final : public server::Handler {
+    public:
+        Answerer(Script script, config::Limits limits)
+            : script_(std::move(script)), limits_(limits) {}
+        [[nodiscard]] Awaitable<> handle(proxy::ClientStream& client) override {
+            co_await script_(client);
+        }
+        [[nodiscard]] const config::Limits& limits() const noexcept override { return limits_; }
+
+    private:
+        Script script_;
+        config::Limits limits_;
+    };
+    using Guard = boost::asio::executor_work_guard<Executor>;
+
+    Answerer answerer_;
+    std::shared_ptr<server::SessionSettings> settings_;
+    asio::io_context control_{1};
+    asio::io_context worker_{1};
+    std::unique_ptr<server::Listener> listener_;
+    std::optional<Guard> control_guard_;
+    std::optional<Guard> worker_guard_;
+    std::thread control_thread_;
+    std::thread worker_thread_;
+};
+
+}  // namespace weir::test

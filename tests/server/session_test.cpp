@@ -1,0 +1,82 @@
+// What a session does at the edges of a connection's life: closing without eating its own answer,
+// cutting off so that it shows, waiting no longer than it says. Promises 7, 9 and 10.
+#include <chrono>
+#include <string>
+
+#include <gtest/gtest.h>
+
+#include "host.hpp"
+#include "support/client.hpp"
+
+namespace weir::test {
+namespace {
+
+using std::chrono::steady_clock;
+
+http::Response short_answer() {
+    http::Response response;
+    response.fields.set("content-type", "text/plain");
+    response.body = "ok\n";
+    return response;
+}
+
+Awaitable<> say_ok(proxy::ClientStream& client) {
+    const auto body = co_await client.read_body(1 << 20);
+    const http::Response response = body ? short_answer() : body.error().response();
+    (void)co_await client.send(response);
+}
+
+// Answers without a look at the body.
+Awaitable<> refuse_all(proxy::ClientStream& client) {
+    const http::Response response = http::missing_key().response();
+    (void)co_await client.send(response);
+}
+
+std::string get(std::string_view version = "1.1", std::string_view more = "") {
+    return "GET /x HTTP/" + std::string(version) + "\r\nHost: x\r\n" + std::string(more) + "\r\n";
+}
+
+// ---- answers before the end of a body
+
+TEST(Linger, ASilentClientIsLeftAloneAfterAWhile) {
+    Host host(say_ok);
+    host.settings().linger_idle = 300ms;
+    host.start_threads();
+    Client client(host.port());
+    ASSERT_TRUE(client.send(get("1.1", "Connection: close\r\n")));
+    EXPECT_EQ(client.read_answer().body, "ok\n");
+    EXPECT_TRUE(client.socket().receive().empty());
+    EXPECT_EQ(client.socket().last_read(), Socket::Read::kClosed);
+    const auto until = steady_clock::now() + 20s;
+    while (host.connections() > 0 && steady_clock::now() < until) std::this_thread::sleep_for(5ms);
+    EXPECT_EQ(host.connections(), 0U);
+}
+
+TEST(Linger, ADrippingClientDoesNotHoldItForLong) {
+    Host host(refuse_all);
+    host.settings().linger = 500ms;
+    host.start_threads();
+    Client client(host.port());
+    ASSERT_TRUE(client.send("POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"));
+    EXPECT_EQ(client.read_answer().status, 401);
+    const auto until = steady_clock::now() + 20s;
+    while (client.send("x") && steady_clock::now() < until) std::this_thread::sleep_for(20ms);
+    EXPECT_LT(steady_clock::now(), until);
+}
+
+TEST(Linger, TheEndOfADrainEndsIt) {
+    Host host(refuse_all);
+    host.settings().linger_idle = host.settings().linger = 1h;
+    host.start_threads();
+    Client client(host.port());
+    ASSERT_TRUE(client.send("POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"));
+    EXPECT_EQ(client.read_answer().status, 401);
+    EXPECT_EQ(host.connections(), 1U);
+    host.on_worker([] { server::close_sessions(true); });
+    const auto until = steady_clock::now() + 20s;
+    while (host.connections() > 0 && steady_clock::now() < until) std::this_thread::sleep_for(5ms);
+    EXPECT_EQ(host.connections(), 0U);
+}
+
+}  // namespace
+}  // namespace weir::test
