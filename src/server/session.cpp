@@ -47,6 +47,7 @@ Session::Session(TcpSocket socket, Handler& handler, std::shared_ptr<SessionSett
 }
 
 Session::~Session() {
+    hang_up();
     t_sessions.erase(this);
     settings_->connections.fetch_sub(1, std::memory_order_relaxed);
 }
@@ -65,14 +66,22 @@ Awaitable<> Session::run() {
     }
     state_ = State::kClosing;
     watchdog_.set(Deadline::never());
-    socket_.close(ignored);
+    hang_up();
 }
 
 void Session::close(bool idle_only) noexcept {
     if (idle_only && state_ != State::kIdle) return;
-    SysError ignored;
-    socket_.close(ignored);
+    hang_up();
     lost();
+}
+
+void Session::hang_up() noexcept {
+    if (!socket_.is_open()) return;
+    SysError ignored;
+    // Such a body ends with the connection: a clean end would make a whole answer of what was cut.
+    const bool cut = until_close_ && sent_ > 0 && !whole_;
+    if (cut) socket_.set_option(asio::socket_base::linger(true, 0), ignored);
+    socket_.close(ignored);
 }
 
 // ---- reading
@@ -114,6 +123,7 @@ Awaitable<bool> Session::read_head() {
     answer_ = Answer::kNone;
     body_read_ = false;
     sent_ = 0;
+    until_close_ = whole_ = false;
     watcher_.reset();
     // A silent new connection gets the time of a head; a kept one may rest longer.
     Deadline deadline = Deadline::in(first_request_ ? limits.head_time : limits.keep_alive);

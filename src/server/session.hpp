@@ -68,6 +68,8 @@ private:
     void start_watch();
     void check_gone();
     void lost() noexcept;
+    // Closes the socket, so that an answer that is not whole does not look like one.
+    void hang_up() noexcept;
     [[nodiscard]] std::string_view input() const noexcept {
         return {input_.get() + input_begin_, input_end_ - input_begin_};
     }
@@ -92,6 +94,7 @@ private:
     bool keep_alive_ = false;  // of the answer being written
     bool chunked_ = false;
     bool until_close_ = false;  // its end is the end of the connection
+    bool whole_ = false;        // all of the answer went out
     bool no_body_ = false;      // HEAD, 204, 304
     std::string pending_head_;  // begin() was called, nothing went out yet
     std::string chunk_head_;

@@ -78,7 +78,8 @@ Awaitable<bool> Session::send(const http::Response& response) {
     answer_ = Answer::kDone;
     std::vector<asio::const_buffer> buffers = {asio::buffer(head)};
     if (!no_body_ && !response.body.empty()) buffers.push_back(asio::buffer(response.body));
-    co_return co_await write_all(std::move(buffers));
+    whole_ = co_await write_all(std::move(buffers));
+    co_return whole_;
 }
 
 void Session::begin(int status, http::Fields fields, std::optional<std::uint64_t> content_length) {
@@ -117,16 +118,13 @@ Awaitable<bool> Session::finish() {
     if (!head.empty()) buffers.push_back(asio::buffer(head));
     if (chunked_) buffers.push_back(asio::buffer(http::kLastChunk));
     answer_ = Answer::kDone;
-    if (buffers.empty()) co_return !gone_;
-    co_return co_await write_all(std::move(buffers));
+    whole_ = co_await write_all(std::move(buffers));
+    co_return whole_;
 }
 
 void Session::abort() noexcept {
     answer_ = Answer::kAborted;
-    SysError ignored;
-    // An end of the connection would be a clean end of such a body: reset it.
-    if (until_close_) socket_.set_option(asio::socket_base::linger(true, 0), ignored);
-    socket_.close(ignored);
+    hang_up();
 }
 
 }  // namespace weir::server

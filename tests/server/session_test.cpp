@@ -13,6 +13,12 @@ namespace {
 
 using std::chrono::steady_clock;
 
+bool eventually(const std::function<bool()>& what) {
+    const auto until = steady_clock::now() + 20s;
+    while (!what() && steady_clock::now() < until) std::this_thread::sleep_for(5ms);
+    return what();
+}
+
 http::Response short_answer() {
     http::Response response;
     response.fields.set("content-type", "text/plain");
@@ -32,6 +38,22 @@ Awaitable<> refuse_all(proxy::ClientStream& client) {
     (void)co_await client.send(response);
 }
 
+// Far more than the buffers of both kernels hold.
+Awaitable<> pour(proxy::ClientStream& client) {
+    const std::string piece(64 << 10, 'a');
+    client.begin(200, {}, std::nullopt);
+    bool sent = true;
+    for (int i = 0; sent && i < 4096; ++i) sent = co_await client.write({piece});
+    if (sent) (void)co_await client.finish();
+}
+
+Awaitable<> say_a_stream(proxy::ClientStream& client) {
+    client.begin(200, {}, std::nullopt);
+    bool sent = co_await client.write({"a "});
+    if (sent) sent = co_await client.write({"stream"});
+    if (sent) (void)co_await client.finish();
+}
+
 std::string get(std::string_view version = "1.1", std::string_view more = "") {
     return "GET /x HTTP/" + std::string(version) + "\r\nHost: x\r\n" + std::string(more) + "\r\n";
 }
@@ -47,9 +69,7 @@ TEST(Linger, ASilentClientIsLeftAloneAfterAWhile) {
     EXPECT_EQ(client.read_answer().body, "ok\n");
     EXPECT_TRUE(client.socket().receive().empty());
     EXPECT_EQ(client.socket().last_read(), Socket::Read::kClosed);
-    const auto until = steady_clock::now() + 20s;
-    while (host.connections() > 0 && steady_clock::now() < until) std::this_thread::sleep_for(5ms);
-    EXPECT_EQ(host.connections(), 0U);
+    EXPECT_TRUE(eventually([&] { return host.connections() == 0; }));
 }
 
 TEST(Linger, ADrippingClientDoesNotHoldItForLong) {
@@ -73,9 +93,47 @@ TEST(Linger, TheEndOfADrainEndsIt) {
     EXPECT_EQ(client.read_answer().status, 401);
     EXPECT_EQ(host.connections(), 1U);
     host.on_worker([] { server::close_sessions(true); });
-    const auto until = steady_clock::now() + 20s;
-    while (host.connections() > 0 && steady_clock::now() < until) std::this_thread::sleep_for(5ms);
-    EXPECT_EQ(host.connections(), 0U);
+    EXPECT_TRUE(eventually([&] { return host.connections() == 0; }));
+}
+
+// ---- HTTP/1.0: the end of the connection is the end of the answer
+
+TEST(OldClients, AWholeAnswerEndsCleanly) {
+    Host host(say_a_stream);
+    host.start_threads();
+    Client client(host.port());
+    ASSERT_TRUE(client.send(get("1.0")));
+    const Answer answer = client.read_answer();
+    EXPECT_EQ(answer.body, "a stream");
+    EXPECT_EQ(client.socket().last_read(), Socket::Read::kClosed);
+}
+
+TEST(OldClients, WhoTakesTooLongSeesThatTheAnswerBroke) {
+    config::Limits limits;
+    limits.write_stall = 300ms;
+    Host host(pour, limits);
+    host.start_threads();
+    Client client(host.port());
+    ASSERT_TRUE(client.send(get("1.0")));
+    Answer answer = client.read_head();
+    EXPECT_EQ(answer.status, 200);
+    EXPECT_TRUE(eventually([&] { return host.connections() == 0; }));
+    client.read_body(answer);
+    EXPECT_FALSE(answer.complete);
+    EXPECT_EQ(client.socket().last_read(), Socket::Read::kReset);
+}
+
+TEST(OldClients, WhatTheEndOfADrainCutsOffSeesThatTheAnswerBroke) {
+    Host host(pour);
+    host.start_threads();
+    Client client(host.port());
+    ASSERT_TRUE(client.send(get("1.0")));
+    Answer answer = client.read_head();
+    EXPECT_EQ(answer.status, 200);
+    host.on_worker([] { server::close_sessions(true); });
+    client.read_body(answer);
+    EXPECT_FALSE(answer.complete);
+    EXPECT_EQ(client.socket().last_read(), Socket::Read::kReset);
 }
 
 }  // namespace
