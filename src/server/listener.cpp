@@ -47,7 +47,7 @@ struct Listener::Impl : std::enable_shared_from_this<Listener::Impl> {
     }
 
     void accepted(SysError error, TcpSocket socket, Place place) {
-        if (error == asio::error::operation_aborted || !acceptor.is_open()) return;
+        if (error && (error == asio::error::operation_aborted || !acceptor.is_open())) return;
         if (error) {
             if (settings->accept_failures.fetch_add(1) % 100 == 0) {
                 log::warn("cannot accept", {{"error", std::string_view(error.message())}});
@@ -58,6 +58,11 @@ struct Listener::Impl : std::enable_shared_from_this<Listener::Impl> {
             });
             return;
         }
+        welcome(std::move(socket), place);
+        if (acceptor.is_open()) accept();
+    }
+
+    void welcome(TcpSocket socket, Place place) {
         if (settings->connections.load(std::memory_order_relaxed) >=
             settings->max_connections.load(std::memory_order_relaxed)) {
             refuse(std::move(socket));
@@ -70,7 +75,18 @@ struct Listener::Impl : std::enable_shared_from_this<Listener::Impl> {
                 }
             );
         }
-        accept();
+    }
+
+    // What stands in the kernel's queue would be reset by the close, with requests in it.
+    void accept_waiting() {
+        SysError error;
+        acceptor.non_blocking(true, error);
+        for (int i = 0; i < kBacklog && !error; ++i) {
+            const Place place = places[next_place++ % places.size()];
+            TcpSocket socket(*place.context);
+            acceptor.accept(socket, error);
+            if (!error) welcome(std::move(socket), place);
+        }
     }
 
     // One write that fits the socket's buffer; a client that does not read it loses nothing else.
@@ -131,6 +147,7 @@ void Listener::start() {
 
 void Listener::stop() {
     SysError ignored;
+    if (impl_->acceptor.is_open()) impl_->accept_waiting();
     impl_->acceptor.close(ignored);
     impl_->pause.cancel();
 }

@@ -116,13 +116,19 @@ struct Server::Impl {
         done.wait();
     }
 
-    [[nodiscard]] std::uint64_t busy() {
+    [[nodiscard]] bool busy() {
+        // A request may have been read and still stand in its worker's queue, behind the question:
+        // it is in its handler by the second one.
+        return ask_busy() || ask_busy();
+    }
+
+    [[nodiscard]] bool ask_busy() {
         std::atomic<std::uint64_t> sum = 0;
         on_each_worker([&](Lane& lane) {
             close_sessions(false);
-            sum += lane.worker.exchanges + lane.worker.flights;
+            sum += lane.worker.exchanges + lane.worker.flights + busy_sessions();
         });
-        return sum;
+        return sum > 0;
     }
 
     void stop_threads() {
@@ -214,12 +220,13 @@ void Server::drain(const std::function<bool()>& hurry) {
     std::promise<void> closed;
     asio::post(self.control, [&] {
         for (const auto& listener : self.listeners) listener->stop();
-        closed.set_value();
+        // Behind what was accepted before: it is on its way to its worker by then.
+        asio::post(self.control, [&] { closed.set_value(); });
     });
     closed.get_future().wait();
 
     const Deadline deadline = Deadline::in(snapshot()->config->drain);
-    while (self.busy() > 0 && !deadline.passed() && !hurry()) {
+    while (self.busy() && !deadline.passed() && !hurry()) {
         std::this_thread::sleep_for(kDrainStep);
     }
     // What is still there ends with an error event; then its flights are abandoned, and settle.
@@ -228,13 +235,13 @@ void Server::drain(const std::function<bool()>& hurry) {
         for (const auto& signal : lane.worker.waiting) signal->notify_home();
     });
     const Deadline last = Deadline::in(kLastWords);
-    while (self.busy() > 0 && !last.passed()) std::this_thread::sleep_for(kDrainStep);
+    while (self.busy() && !last.passed()) std::this_thread::sleep_for(kDrainStep);
     self.on_each_worker([](Impl::Lane& lane) {
         close_sessions(true);
         lane.worker.client->close_idle();
     });
     const Deadline gone = Deadline::in(kLastWords);
-    while (self.busy() > 0 && !gone.passed()) std::this_thread::sleep_for(kDrainStep);
+    while (self.busy() && !gone.passed()) std::this_thread::sleep_for(kDrainStep);
     self.stop_threads();
 }
 

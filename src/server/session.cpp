@@ -70,9 +70,37 @@ Awaitable<> Session::run() {
 }
 
 void Session::close(bool idle_only) noexcept {
-    if (idle_only && state_ != State::kIdle) return;
-    hang_up();
-    lost();
+    if (!idle_only) {
+        hang_up();
+        lost();
+        return;
+    }
+    // Only woken: what its read may have got by now is a request, and is answered.
+    if (state_ != State::kIdle || has_input()) return;
+    told_to_end_ = true;
+    SysError ignored;
+    socket_.cancel(ignored);
+}
+
+bool Session::busy() noexcept {
+    switch (state_) {
+        case State::kReadingHead:
+        case State::kHandling:
+            return true;
+        case State::kIdle:
+            return has_input();
+        case State::kLingering:
+        case State::kClosing:
+            break;
+    }
+    return false;
+}
+
+// Of what stands between two requests: bytes that were read, or that the kernel holds.
+bool Session::has_input() noexcept {
+    if (input_begin_ < input_end_) return true;
+    char byte = 0;
+    return ::recv(socket_.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }
 
 void Session::hang_up() noexcept {
@@ -108,8 +136,8 @@ Awaitable<bool> Session::fill(Deadline deadline) {
     );
     watchdog_.set(Deadline::never());
     if (error) {
-        // timed_out_ says whether the watchdog did it.
-        if (!timed_out_) lost();
+        // timed_out_ says whether the watchdog did it, told_to_end_ whether a drain did.
+        if (!timed_out_ && !told_to_end_) lost();
         co_return false;
     }
     input_end_ += size;
@@ -141,9 +169,12 @@ Awaitable<bool> Session::read_head() {
                 deadline = Deadline::in(limits.head_time);
             }
         }
-        if (state_ == State::kIdle && settings_->draining && !first_request_) co_return false;
+        if (state_ == State::kIdle && settings_->draining && !has_input()) co_return false;
         const bool more = co_await fill(deadline);
+        const bool told_to_end = std::exchange(told_to_end_, false);
         if (!more) {
+            // A request may have come while the drain's word was on its way.
+            if (told_to_end && !timed_out_ && has_input()) continue;
             if (timed_out_ && state_ == State::kReadingHead) {
                 co_await refuse(http::malformed_request(
                     408, "The head of the request did not arrive in time; send it in one go."
@@ -384,6 +415,12 @@ void start_session(TcpSocket socket, Handler& handler, std::shared_ptr<SessionSe
 void close_sessions(bool all) {
     const std::vector<Session*> sessions(t_sessions.begin(), t_sessions.end());
     for (Session* const session : sessions) session->close(!all);
+}
+
+std::size_t busy_sessions() {
+    return static_cast<std::size_t>(std::ranges::count_if(t_sessions, [](Session* session) {
+        return session->busy();
+    }));
 }
 
 }  // namespace weir::server

@@ -24,8 +24,10 @@ public:
 
     // Serves until the connection closes.
     [[nodiscard]] Awaitable<> run();
-    // Ends it: at once, or (`idle_only`) if it waits for a request.
+    // Ends it: at once, or (`idle_only`) if it waits for a request and none is on its way.
     void close(bool idle_only) noexcept;
+    // Reads a request, handles one, or has bytes of one to read.
+    [[nodiscard]] bool busy() noexcept;
 
     // proxy::ClientStream
     [[nodiscard]] const http::RequestHead& head() const noexcept override { return head_; }
@@ -64,6 +66,7 @@ private:
     [[nodiscard]] std::string make_head(
         int status, const http::Fields& fields, std::optional<std::uint64_t> content_length
     );
+    [[nodiscard]] bool has_input() noexcept;
     void skip_body();
     void start_watch();
     void check_gone();
@@ -100,6 +103,7 @@ private:
     std::string chunk_head_;
     std::uint64_t sent_ = 0;
     bool timed_out_ = false;
+    bool told_to_end_ = false;  // by a drain, while it waited for a request
     bool gone_ = false;
     bool watching_ = false;
     std::shared_ptr<Signal> watcher_;

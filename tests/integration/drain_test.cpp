@@ -81,6 +81,35 @@ TEST(Drain, WhatRunsEndsAndNothingNewIsTaken) {
     EXPECT_TRUE(eventually([&] { return drain.done(); }));
 }
 
+TEST(Drain, HalfAHeadAndAnAdminCallGetItsTime) {
+    TestGateway gateway({.upstream_url = {}, .more = "drain: 15s\n"});
+    const std::string head = Ask{.method = "GET", .path = "/healthz"}.bytes();
+    Client reading(gateway.port());
+    ASSERT_TRUE(reading.send(head.substr(0, 9)));
+    const std::string call =
+        Ask{.path = "/api/admin/keys",
+            .key = gateway.admin_token(),
+            .body = R"({"name":"dora","plan":"plus"})"}
+            .bytes();
+    Client administering(gateway.port());
+    ASSERT_TRUE(administering.send(call.substr(0, call.size() - 1)));
+    ASSERT_TRUE(eventually([&] { return metric(gateway, "weir_connections") >= 2; }));
+    std::this_thread::sleep_for(50ms);  // for the bytes to be read; without it they are unread ones
+
+    Draining drain(gateway);
+    ASSERT_TRUE(eventually([&] { return refuses(gateway.port()); }));
+    std::this_thread::sleep_for(200ms);
+    EXPECT_FALSE(drain.done());
+    ASSERT_TRUE(reading.send(head.substr(9)));
+    const Answer alive = reading.read_answer();
+    EXPECT_EQ(alive.body, "ok\n");
+    EXPECT_EQ(alive.field("connection"), "close");
+    EXPECT_FALSE(drain.done());
+    ASSERT_TRUE(administering.send(call.substr(call.size() - 1)));
+    EXPECT_EQ(administering.read_answer().status, 201);
+    EXPECT_TRUE(eventually([&] { return drain.done(); }));
+}
+
 TEST(Drain, PastItsTimeStreamsEndWithAnErrorEvent) {
     FakeUpstream upstream([](Wire& wire, const SeenRequest& request) {
         if (request.body.find("\"stream\":true") != std::string::npos) {

@@ -20,6 +20,7 @@ Host::Host(Script script, config::Limits limits)
     auto opened = server::Listener::open(control_, address, {{&worker_, &answerer_}}, settings_);
     if (!opened) throw std::runtime_error(opened.error().detail);
     listener_ = std::move(*opened);
+    port_ = listener_->port();
     listener_->start();
 }
 
@@ -43,10 +44,6 @@ Host::~Host() {
     on_worker([] { server::close_sessions(true); });
     worker_guard_.reset();
     worker_thread_.join();
-}
-
-std::uint16_t Host::port() const {
-    return listener_->port();
 }
 
 void Host::start_threads() {

@@ -24,7 +24,7 @@ public:
     Host(const Host&) = delete;
     Host& operator=(const Host&) = delete;
 
-    [[nodiscard]] std::uint16_t port() const;
+    [[nodiscard]] std::uint16_t port() const { return port_; }
     [[nodiscard]] server::SessionSettings& settings() noexcept { return *settings_; }
     [[nodiscard]] std::uint32_t connections() const { return settings_->connections.load(); }
 
@@ -33,6 +33,8 @@ public:
     [[nodiscard]] bool run_until(const std::function<bool()>& what);
     // Only the listener's, for about that long.
     void run_listener(std::chrono::milliseconds span);
+    // On this thread; before start_threads().
+    void stop_listening() { listener_->stop(); }
     // Runs `job` where the sessions are, and waits for it.
     void on_worker(const std::function<void()>& job);
 
@@ -57,6 +59,7 @@ private:
     asio::io_context control_{1};
     asio::io_context worker_{1};
     std::unique_ptr<server::Listener> listener_;
+    std::uint16_t port_ = 0;
     std::optional<Guard> control_guard_;
     std::optional<Guard> worker_guard_;
     std::thread control_thread_;

@@ -2,6 +2,8 @@
 // cutting off so that it shows, waiting no longer than it says. Promises 7, 9 and 10.
 #include <chrono>
 #include <string>
+#include <sys/socket.h>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -134,6 +136,104 @@ TEST(OldClients, WhatTheEndOfADrainCutsOffSeesThatTheAnswerBroke) {
     client.read_body(answer);
     EXPECT_FALSE(answer.complete);
     EXPECT_EQ(client.socket().last_read(), Socket::Read::kReset);
+}
+
+// ---- drain, with the test's thread as the worker: what the kernel holds is then the test's word
+
+bool has_bytes(Client& client) {
+    char byte = 0;
+    const int from = client.socket().descriptor();
+    return ::recv(from, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+bool has_ended(Client& client) {
+    char byte = 0;
+    const int from = client.socket().descriptor();
+    return ::recv(from, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+TEST(Draining, ARequestThatTheKernelHoldsIsAnswered) {
+    Host host(say_ok);
+    Client kept(host.port());
+    Client fresh(host.port());
+    Client idle(host.port());
+    for (Client* const client : {&kept, &idle}) {
+        ASSERT_TRUE(client->send(get()));
+        ASSERT_TRUE(host.run_until([&] { return has_bytes(*client); }));
+        EXPECT_FALSE(client->read_answer().has("connection"));
+    }
+    ASSERT_TRUE(host.run_until([&] { return host.connections() == 3; }));
+    ASSERT_TRUE(kept.send(get()));
+    ASSERT_TRUE(fresh.send(get()));
+
+    host.settings().draining = true;
+    EXPECT_EQ(server::busy_sessions(), 2U);
+    server::close_sessions(false);
+    for (Client* const client : {&kept, &fresh}) {
+        ASSERT_TRUE(host.run_until([&] { return has_bytes(*client) || has_ended(*client); }));
+        const Answer answer = client->read_answer();
+        EXPECT_EQ(answer.body, "ok\n");
+        EXPECT_EQ(answer.field("connection"), "close");
+    }
+    EXPECT_TRUE(host.run_until([&] { return has_ended(idle); }));
+}
+
+TEST(Draining, ARequestThatComesWithTheWordToEndIsAnswered) {
+    Host host(say_ok);
+    Client client(host.port());
+    ASSERT_TRUE(host.run_until([&] { return host.connections() == 1; }));
+    host.settings().draining = true;
+    server::close_sessions(false);
+    EXPECT_EQ(server::busy_sessions(), 0U);
+    ASSERT_TRUE(client.send(get()));
+    EXPECT_EQ(server::busy_sessions(), 1U);
+    ASSERT_TRUE(host.run_until([&] { return has_bytes(client) || has_ended(client); }));
+    EXPECT_EQ(client.read_answer().body, "ok\n");
+}
+
+TEST(Draining, ARequestBehindAnotherOneIsAnswered) {
+    Host host(say_ok);
+    host.settings().draining = false;
+    Client client(host.port());
+    ASSERT_TRUE(client.send(get() + get()));
+    ASSERT_TRUE(host.run_until([&] { return has_bytes(client); }));
+    host.settings().draining = true;
+    ASSERT_TRUE(host.run_until([&] { return host.connections() == 0 || has_bytes(client); }));
+    EXPECT_EQ(client.read_answer().body, "ok\n");
+    EXPECT_EQ(client.read_answer().body, "ok\n");
+}
+
+TEST(Draining, HalfAHeadIsBusy) {
+    Host host(say_ok);
+    Client client(host.port());
+    ASSERT_TRUE(client.send("GET /x HT"));
+    ASSERT_TRUE(host.run_until([&] { return server::busy_sessions() == 1; }));
+    host.settings().draining = true;
+    server::close_sessions(false);
+    ASSERT_TRUE(client.send("TP/1.1\r\nHost: x\r\n\r\n"));
+    ASSERT_TRUE(host.run_until([&] { return has_bytes(client) || has_ended(client); }));
+    EXPECT_EQ(client.read_answer().body, "ok\n");
+    // Answered: it only lingers.
+    EXPECT_EQ(server::busy_sessions(), 0U);
+    EXPECT_EQ(host.connections(), 1U);
+}
+
+TEST(Draining, ConnectionsThatWaitInTheKernelAreServed) {
+    Host host(say_ok);
+    std::vector<Client> clients;
+    for (int i = 0; i < 5; ++i) {
+        Client& client = clients.emplace_back(host.port());
+        ASSERT_TRUE(client.send(get()));
+    }
+    host.settings().draining = true;
+    host.stop_listening();
+    for (Client& client : clients) {
+        ASSERT_TRUE(host.run_until([&] { return has_bytes(client) || has_ended(client); }));
+        const Answer answer = client.read_answer();
+        EXPECT_EQ(answer.body, "ok\n");
+        EXPECT_EQ(answer.field("connection"), "close");
+    }
+    EXPECT_FALSE(Socket::connect(host.port()).open());
 }
 
 }  // namespace

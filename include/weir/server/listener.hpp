@@ -40,9 +40,12 @@ struct Place {
 
 // Serves a connected socket until it closes. Call on the place's worker.
 void start_session(TcpSocket socket, Handler& handler, std::shared_ptr<SessionSettings> settings);
-// On one worker: ends every session that waits for a request now, and with `all` every other one
-// too.
+// On one worker: ends every session that waits for a request and has no byte of one, and with `all`
+// every other one too.
 void close_sessions(bool all);
+// On one worker: sessions that read a request, handle one, or have bytes of one to read. What was
+// answered and only lingers is not among them.
+[[nodiscard]] std::size_t busy_sessions();
 
 // Accepts on one address and deals connections out to places in turn. Runs on `control`.
 class Listener {
@@ -56,7 +59,8 @@ public:
     );
     ~Listener();
     void start();
-    // No new connections. On the control thread.
+    // No new connections; those that the kernel has accepted by now are still served. On the
+    // control thread.
     void stop();
     [[nodiscard]] std::uint16_t port() const noexcept;
 
