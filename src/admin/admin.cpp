@@ -65,11 +65,14 @@ bool Admin::has_token(const http::Fields& fields) const {
     return equal_constant_time(as_text(sha256(bearer(fields))), as_text(token_hash_));
 }
 
+std::optional<http::Response> Admin::check_token(const http::RequestHead& head) const {
+    if (has_token(head.fields)) return std::nullopt;
+    return refuse(unauthorized(!bearer(head.fields).empty()));
+}
+
 http::Response Admin::handle(const http::RequestHead& head, std::string_view body) {
     try {
-        if (!has_token(head.fields)) {
-            return refuse(unauthorized(!bearer(head.fields).empty()));
-        }
+        if (auto refusal = check_token(head)) return std::move(*refusal);
         return dispatch(head, body);
     } catch (const std::exception& bug) {
         log::error("admin: exception", {{"what", std::string_view(bug.what())}});

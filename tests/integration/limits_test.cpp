@@ -116,6 +116,51 @@ TEST(EarlyRefusals, AreReadByClientsThatWriteEverythingFirst) {
     EXPECT_EQ(upstream.calls(), 0U);
 }
 
+TEST(EarlyRefusals, OutsideV1NoBodyIsAskedFor) {
+    FakeUpstream upstream(say_an_answer);
+    TestGateway gateway({.upstream_url = upstream.url()});
+    const std::string large = chat_body(std::string(70'000, 'a'));
+    const struct {
+        Ask request;
+        int status;
+        const char* code;
+    } rows[] = {
+        // The base URL without its /v1: the answer says so.
+        {{.path = "/chat/completions", .key = kAlice, .body = large}, 404, "not_found"},
+        {{.path = "/healthz", .body = large}, 405, "method_not_allowed"},
+        {{.path = "/api/admin/keys", .body = large}, 401, "missing_admin_token"},
+        {{.path = "/api/admin/keys", .key = kAlice, .body = large}, 401, "invalid_admin_token"},
+    };
+    for (const auto& row : rows) {
+        SCOPED_TRACE(row.request.path);
+        const Answer whole = ask(gateway.port(), row.request);
+        const auto error = expect_error(whole, row.status, row.code);
+        if (row.status == 404) {
+            EXPECT_NE(error.value("message", "").find("/v1"), std::string::npos) << error;
+        }
+        // Nor does waiting for leave to send one help.
+        Client client(gateway.port());
+        Ask waits = row.request;
+        waits.fields = {{"Expect", "100-continue"}};
+        const std::string bytes = waits.bytes();
+        ASSERT_TRUE(client.send(bytes.substr(0, bytes.size() - large.size())));
+        const std::string raw = client.socket().receive();
+        EXPECT_TRUE(raw.starts_with("HTTP/1.1 " + std::to_string(row.status))) << raw;
+    }
+    // With the token it is.
+    Client administrator(gateway.port());
+    const std::string call =
+        Ask{.path = "/api/admin/keys",
+            .key = gateway.admin_token(),
+            .body = R"({"name":"dora","plan":"plus"})",
+            .fields = {{"Expect", "100-continue"}}
+        }.bytes();
+    ASSERT_TRUE(administrator.send(call.substr(0, call.find("\r\n\r\n") + 4)));
+    EXPECT_TRUE(administrator.socket().receive().starts_with("HTTP/1.1 100 "));
+    ASSERT_TRUE(administrator.send(call.substr(call.find("\r\n\r\n") + 4)));
+    EXPECT_EQ(administrator.read_answer().status, 201);
+}
+
 TEST_F(Limits, ASlowHeadIs408) {
     Client client(gateway_.port());
     ASSERT_TRUE(client.send("POST /v1/chat/comp"));

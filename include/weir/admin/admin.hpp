@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -41,6 +42,9 @@ struct Services {
 class Admin {
 public:
     explicit Admin(Services services);
+    // The refusal of whoever does not bear the token, to be given before a body is read. Any
+    // thread, never blocks.
+    [[nodiscard]] std::optional<http::Response> check_token(const http::RequestHead& head) const;
     // Never throws. `body` is the whole request body; over 64 KiB it is refused.
     [[nodiscard]] http::Response handle(const http::RequestHead& head, std::string_view body);
 
