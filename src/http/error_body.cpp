@@ -103,10 +103,13 @@ Response ApiError::response() const {
 
 ApiError malformed_request(int status, std::string message) {
     std::string_view code;
+    if (status == 405) code = "method_not_allowed";
     if (status == 408) code = "request_timeout";
     if (status == 413) code = "request_too_large";
     if (status == 431) code = "request_head_too_large";
-    return make_error(status, kInvalidRequest, code, std::move(message));
+    ApiError error = make_error(status, kInvalidRequest, code, std::move(message));
+    if (status == 405) error.allow = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+    return error;
 }
 
 ApiError invalid_json(std::string what) {

@@ -32,14 +32,12 @@ std::optional<Fault> check_request_line(std::string_view line) {
         return Fault{400, "The request line does not end with an HTTP version."};
     }
     if (version != "HTTP/1.1" && version != "HTTP/1.0") {
-        return Fault{505, "Only HTTP/1.1 and HTTP/1.0 are spoken here."};
+        return Fault{400, "Only HTTP/1.1 and HTTP/1.0 are spoken here."};
     }
     if (!is_token(method)) return Fault{400, "The method is malformed."};
-    if (method == "TRACE" || method == "CONNECT") {
-        return Fault{405, "TRACE and CONNECT are not served here."};
-    }
     if (std::ranges::find(kMethods, method) == kMethods.end()) {
-        return Fault{501, "The method is unknown; methods are in capital letters."};
+        // Every fault of a client's is a 4xx, so that nobody tries again.
+        return Fault{405, "The method is not served here; methods are in capital letters."};
     }
     if (!target.starts_with('/')) {
         return Fault{400, "The request target is not a path that begins with '/'."};

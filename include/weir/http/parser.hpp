@@ -22,7 +22,7 @@ namespace weir::http {
 
 // Why a request's bytes were refused; the connection is to be closed after the answer.
 struct Refused {
-    int status = 400;     // 400, 405, 408, 413, 414, 417, 431, 501, 505
+    int status = 400;     // 400, 405, 414, 417, 431: never a 5xx
     std::string message;  // for the client
 };
 
