@@ -9,6 +9,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "weir/http/bounded_json.hpp"
 #include "weir/http/sse.hpp"
 
 namespace weir::http {
@@ -16,17 +17,9 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// Deeper answers are not made by any API and are left alone: merging and dumping recurse.
-constexpr int kMaxDepth = 64;
-
 std::optional<Json> parse_object(std::string_view text) {
-    bool too_deep = false;
-    const auto guard = [&too_deep](int depth, Json::parse_event_t, Json&) {
-        too_deep = too_deep || depth > kMaxDepth;
-        return !too_deep;
-    };
-    Json json = Json::parse(text, guard, false);
-    if (too_deep || !json.is_object()) return std::nullopt;
+    std::optional<Json> json = parse_bounded_json(text);
+    if (json && !json->is_object()) return std::nullopt;
     return json;
 }
 
