@@ -6,11 +6,13 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <iterator>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include <fmt/format.h>
 #include <openssl/evp.h>
 
 #include "weir/base/crypto.hpp"
@@ -23,6 +25,9 @@ namespace {
 constexpr std::uint64_t kDefaultDimensions = 1536;  // of text-embedding-3-small
 constexpr std::uint64_t kMostDimensions = 4096;
 constexpr std::size_t kMostInputs = 2048;  // OpenAI's limit
+// In one answer. Both limits above at once would be 8.4 million numbers for a request of 8 KB; this
+// many are some 12 MB of text, and nobody tries out more with vectors that mean nothing.
+constexpr std::uint64_t kMostNumbers = 1'000'000;
 
 // splitmix64: spreads a seed over as many numbers as asked.
 std::uint64_t next(std::uint64_t& state) noexcept {
@@ -116,26 +121,49 @@ DemoAnswer embeddings(const Json& body) {
         }
     }
 
-    Json data = Json::array();
+    const std::uint64_t each = dimensions->value_or(kDefaultDimensions);
+    if (inputs->size() * each > kMostNumbers) {
+        return refuse(http::invalid_field(
+            "input",
+            fmt::format(
+                "{} inputs of {} dimensions are more than the {} numbers that the demo upstream "
+                "gives at once; send fewer inputs or smaller `dimensions`.",
+                inputs->size(),
+                each,
+                kMostNumbers
+            )
+        ));
+    }
+
+    // Written as text at once: a tree of so many numbers would take several times the memory.
+    const std::string model = dump(body.at("model"));
+    std::string text = R"({"object":"list","data":[)";
+    const auto out = std::back_inserter(text);
     std::uint64_t words = 0;
+    std::size_t index = 0;
     for (const auto* input : *inputs) {
         words +=
             input->is_string() ? count_words(input->get_ref<const std::string&>()) : input->size();
-        const auto vector = vector_of(
-            dump(body.at("model")) + dump(*input), dimensions->value_or(kDefaultDimensions)
-        );
-        data.push_back(Json{
-            {"object", "embedding"},
-            {"index", data.size()},
-            {"embedding", as_base64 ? Json(base64(vector)) : Json(vector)}
-        });
+        const auto vector = vector_of(model + dump(*input), each);
+        if (index > 0) text += ',';
+        fmt::format_to(out, R"({{"object":"embedding","index":{},"embedding":)", index++);
+        if (as_base64) {
+            fmt::format_to(out, R"("{}"}})", base64(vector));
+        } else {
+            fmt::format_to(out, "[{}]}}", fmt::join(vector, ","));
+        }
     }
-    return whole(Json{
-        {"object", "list"},
-        {"data", std::move(data)},
-        {"model", body.at("model")},
-        {"usage", Json{{"prompt_tokens", words}, {"total_tokens", words}}}
-    });
+    fmt::format_to(
+        out,
+        R"(],"model":{},"usage":{{"prompt_tokens":{},"total_tokens":{}}}}})",
+        model,
+        words,
+        words
+    );
+    DemoAnswer answer;
+    answer.whole.fields.add("content-type", "application/json");
+    answer.whole.body = std::move(text);
+    return answer;
 }
 
 }  // namespace weir::app::demo

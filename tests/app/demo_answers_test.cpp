@@ -401,6 +401,21 @@ TEST(DemoEmbeddings, TakesTokensAndRefusesNonsense) {
     expect_error(ask("POST", "/v1/embeddings", body.dump()), 400, "encoding_format");
 }
 
+TEST(DemoEmbeddings, GivesOnlySoManyNumbersAtOnce) {
+    const auto body = [](std::size_t inputs, int dimensions) {
+        json json = {{"model", "m"}, {"input", json::array()}, {"dimensions", dimensions}};
+        for (std::size_t i = 0; i < inputs; ++i) json["input"].push_back("x");
+        return json;
+    };
+    expect_error(ask("POST", "/v1/embeddings", body(2048, 4096).dump()), 400, "input");
+    expect_error(ask("POST", "/v1/embeddings", body(1001, 1000).dump()), 400, "input");
+    auto defaults = body(652, 1);
+    defaults.erase("dimensions");
+    expect_error(ask("POST", "/v1/embeddings", defaults.dump()), 400, "input");
+    EXPECT_EQ(post("/v1/embeddings", body(1000, 1000))["data"].size(), 1000U);
+    EXPECT_EQ(post("/v1/embeddings", body(2048, 1))["data"].back()["index"], 2047);
+}
+
 TEST(DemoModels, ListsAndShows) {
     const auto list = ask("GET", "/v1/models", "");
     ASSERT_EQ(list.whole.status, 200);
