@@ -10,17 +10,22 @@
 #include "weir/base/log.hpp"
 #include "weir/base/text.hpp"
 #include "weir/base/watchdog.hpp"
+#include "weir/http/bounded_json.hpp"
+#include "weir/http/secrets.hpp"
 #include "weir/proxy/proxy.hpp"
 
 namespace weir::proxy {
 
 namespace {
 
-using nlohmann::json;
+using json = nlohmann::ordered_json;
 
 constexpr std::chrono::seconds kKept{60};
 constexpr std::chrono::seconds kPatience{10};
 constexpr std::size_t kLongestList = 4 << 20;
+// The longest known list, OpenRouter's, has some 400; each one costs memory in every worker.
+constexpr std::size_t kMostModels = 10'000;
+constexpr std::size_t kLongestName = 256;  // a request that names a longer model is refused
 
 struct Kept {
     std::uint64_t generation = 0;
@@ -29,6 +34,42 @@ struct Kept {
 };
 // A worker is a thread.
 thread_local Kept t_kept;
+
+json own_model(const std::string& id, const std::string& owner) {
+    return {{"id", id}, {"object", "model"}, {"created", 0}, {"owned_by", owner}};
+}
+
+// A member that is a text of sensible length; empty if it is not.
+std::string text_in(const json& model, const char* name) {
+    const auto member = model.find(name);
+    if (member == model.end() || !member->is_string()) return {};
+    const auto& text = member->get_ref<const std::string&>();
+    return text.size() <= kLongestName ? text : std::string();
+}
+
+// OpenAI's members of the models that an answer lists, without the upstream's key, and nothing else
+// that it may say; empty if it is no list.
+json read_list(std::string_view body, const config::Upstream& upstream) {
+    json list = json::array();
+    const auto answer = http::parse_bounded_json(body);
+    if (!answer || !answer->is_object()) return list;
+    const auto data = answer->find("data");
+    if (data == answer->end() || !data->is_array()) return list;
+    const std::vector<std::string> secrets = http::secret_forms(upstream.key);
+    for (const auto& model : *data) {
+        if (list.size() == kMostModels) break;
+        if (!model.is_object()) continue;
+        const std::string id = redact(text_in(model, "id"), secrets);
+        if (id.empty()) continue;
+        std::string owner = redact(text_in(model, "owned_by"), secrets);
+        if (owner.empty()) owner = upstream.name;
+        const auto created = model.find("created");
+        const bool told = created != model.end() && created->is_number_integer();
+        list.push_back(own_model(id, owner));
+        if (told) list.back()["created"] = created->get<std::int64_t>();
+    }
+    return list;
+}
 
 // The model objects that one upstream lists; empty if it does not say.
 Awaitable<json> ask_upstream(Worker& worker, std::shared_ptr<const config::Upstream> upstream) {
@@ -53,20 +94,12 @@ Awaitable<json> ask_upstream(Worker& worker, std::shared_ptr<const config::Upstr
         if (!*more) break;
         body += part;
     }
-    const json answer = json::parse(body, nullptr, false);
-    if (!answer.is_object() || !answer.contains("data") || !answer["data"].is_array()) {
-        co_return json::array();
-    }
-    co_return answer["data"];
+    co_return read_list(body, *upstream);
 }
 
 // A name without wildcards that the config itself gives.
 bool is_literal(std::string_view pattern) noexcept {
     return pattern.find_first_of("*?") == std::string_view::npos;
-}
-
-json own_model(const std::string& id, const std::string& owner) {
-    return {{"id", id}, {"object", "model"}, {"created", 0}, {"owned_by", owner}};
 }
 
 // What this key may use, by id.
@@ -88,8 +121,6 @@ std::map<std::string, json> allowed_models(const Exchange& x) {
         const auto list = t_kept.lists.find(upstream.name);
         if (list != t_kept.lists.end()) {
             for (const json& model : list->second) {
-                if (!model.is_object() || !model.contains("id") || !model["id"].is_string())
-                    continue;
                 const auto id = model["id"].get<std::string>();
                 offer(id, id, model);
             }

@@ -1,0 +1,56 @@
+// GET /v1/models: what upstreams list, and what of it a key sees.
+#include <vector>
+
+#include "tools.hpp"
+
+namespace weir::test {
+namespace {
+
+Ask list_for(const char* key) {
+    return {.method = "GET", .path = "/v1/models", .key = key};
+}
+
+std::vector<std::string> ids_of(const Answer& answer) {
+    EXPECT_EQ(answer.status, 200) << answer.body;
+    const auto json = nlohmann::json::parse(answer.body, nullptr, false);
+    std::vector<std::string> ids;
+    if (!json.is_object() || !json.contains("data")) return {"?"};
+    for (const auto& model : json["data"]) ids.push_back(model["id"]);
+    return ids;
+}
+
+TEST(Models, AListThatNestsTooDeepHarmsNobody) {
+    const std::string deep = std::string(200'000, '[') + std::string(200'000, ']');
+    FakeUpstream upstream([&](Wire& wire, const SeenRequest& request) {
+        if (request.method == "GET") {
+            wire.json(R"({"data":[{"id":"a","more":)" + deep + "}," + deep + "]}");
+        } else {
+            answer_chat(wire, request, "still here");
+        }
+    });
+    TestGateway gateway({.upstream_url = upstream.url(), .workers = 1});
+    EXPECT_EQ(ids_of(ask(gateway.port(), list_for(kAlice))), std::vector<std::string>{});
+    const Answer chat = ask(gateway.port(), {.key = kAlice, .body = chat_body("x")});
+    EXPECT_EQ(chat_text(chat), "still here");
+}
+
+TEST(Models, ShowsOpenAIsMembersOfWhatTheKeyMayUse) {
+    FakeUpstream upstream([&](Wire& wire, const SeenRequest& request) {
+        wire.json(
+            R"({"data":[{"id":"gpt-4","created":7,"owned_by":"them","told":")" +
+            request.field("authorization") + R"("},{"id":"secret-one"}]})"
+        );
+    });
+    TestGateway gateway({.upstream_url = upstream.url(), .plan_more = "    deny: [\"secret*\"]\n"});
+    const Answer all = ask(gateway.port(), list_for(kAlice));
+    const std::string model = R"({"id":"gpt-4","object":"model","created":7,"owned_by":"them"})";
+    EXPECT_EQ(all.body, R"({"object":"list","data":[)" + model + "]}");
+    Ask one = list_for(kAlice);
+    one.path += "/gpt-4";
+    EXPECT_EQ(ask(gateway.port(), one).body, model);
+    one.path = "/v1/models/secret-one";
+    expect_error(ask(gateway.port(), one), 404, "model_not_found");
+}
+
+}  // namespace
+}  // namespace weir::test
