@@ -155,8 +155,11 @@ Awaitable<Proxy::Problem> Proxy::run(Exchange& x, ClientStream& client) {
         co_return http::unknown_key();
     }
     if (auto problem = classify(x, head)) co_return problem;
+    const auto signal = Signal::create(worker_.context.get_executor());
     if (head.method == "GET" || head.method == "HEAD") {
-        auto listed = co_await list_models(worker_, x);
+        const Waiting waiting(worker_, signal);
+        client.watch(signal);
+        auto listed = co_await list_models(worker_, x, client, signal);
         if (!listed) co_return std::move(listed.error());
         decorate(worker_, x, listed->fields);
         x.status = listed->status;
@@ -165,7 +168,6 @@ Awaitable<Proxy::Problem> Proxy::run(Exchange& x, ClientStream& client) {
         co_return std::nullopt;
     }
 
-    const auto signal = Signal::create(worker_.context.get_executor());
     if (!x.shareable) co_return co_await fly_unshared(x, client, signal);
     if (const auto entry = worker_.shared.cache.find_in_memory(*x.key)) {
         const bool served = co_await serve_hit(x, client, entry);

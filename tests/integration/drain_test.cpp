@@ -148,6 +148,17 @@ TEST(Drain, PastItsTimeStreamsEndWithAnErrorEvent) {
     EXPECT_EQ(used(second, "alice"), 0);
 }
 
+TEST(Drain, PastItsTimeWhoWaitsForModelsIsToldSo) {
+    FakeUpstream upstream([](Wire& wire, const SeenRequest&) { wire.wait_for_close(20s); });
+    TestGateway gateway({.upstream_url = upstream.url(), .more = "drain: 100ms\n"});
+    Client client(gateway.port());
+    ASSERT_TRUE(client.send(Ask{.method = "GET", .path = "/v1/models", .key = kAlice}.bytes()));
+    ASSERT_TRUE(upstream.wait_for_calls(1));
+    Draining drain(gateway);
+    expect_error(client.read_answer(), 503, "shutting_down");
+    EXPECT_TRUE(eventually([&] { return drain.done(); }));
+}
+
 TEST(Drain, ASecondSignalHurriesIt) {
     FakeUpstream upstream([](Wire& wire, const SeenRequest&) { wire.wait_for_close(20s); });
     TestGateway gateway({.upstream_url = upstream.url(), .more = "drain: 1h\n"});

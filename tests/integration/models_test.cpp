@@ -1,4 +1,4 @@
-// GET /v1/models: what upstreams list, and what of it a key sees.
+// GET /v1/models over the whole gateway; what it is made of is tested in tests/proxy.
 #include <vector>
 
 #include "tools.hpp"
@@ -50,6 +50,21 @@ TEST(Models, ShowsOpenAIsMembersOfWhatTheKeyMayUse) {
     EXPECT_EQ(ask(gateway.port(), one).body, model);
     one.path = "/v1/models/secret-one";
     expect_error(ask(gateway.port(), one), 404, "model_not_found");
+}
+
+TEST(Models, AClientThatLeavesIsNotWaitedFor) {
+    Steps closed;
+    FakeUpstream upstream([&](Wire& wire, const SeenRequest&) {
+        // Well under the patience that the gateway has with a list.
+        if (wire.wait_for_close(5s)) closed.pass();
+    });
+    TestGateway gateway({.upstream_url = upstream.url(), .workers = 1});
+    Client client(gateway.port());
+    ASSERT_TRUE(client.send(list_for(kAlice).bytes()));
+    ASSERT_TRUE(upstream.wait_for_calls(1));
+    client.socket().close();
+    EXPECT_TRUE(eventually([&] { return metric(gateway, "weir_clients_gone_total") == 1; }));
+    EXPECT_TRUE(closed.wait());
 }
 
 }  // namespace

@@ -74,9 +74,9 @@ void decorate(Worker& worker, Exchange& x, http::Fields& fields);
 [[nodiscard]] std::string make_request_id();
 
 // GET /v1/models and /v1/models/{id}: what the upstreams list and the aliases, as far as this key
-// may use them.
+// may use them. Waits no longer than the client and the worker do: both notify `signal`.
 [[nodiscard]] Awaitable<std::expected<http::Response, http::ApiError>> list_models(
-    Worker& worker, Exchange& x
+    Worker& worker, Exchange& x, const ClientStream& client, std::shared_ptr<Signal> signal
 );
 
 // One line in the log, and the meters.

@@ -20,6 +20,7 @@
 namespace weir::proxy {
 
 struct Meters;
+class ModelLists;
 
 // Process-wide and thread-safe; owned by the app and outlives every worker.
 struct Shared {
@@ -46,10 +47,11 @@ public:
     bool stopping = false;
     std::list<std::shared_ptr<Signal>> waiting;
     std::uint64_t exchanges = 0;  // in progress
-    std::uint64_t flights = 0;    // producers in progress
+    std::uint64_t flights = 0;    // producers in progress, and calls for model lists
     // Behind what the coroutines that it still holds at its end refer to.
     asio::io_context context{1};
     std::unique_ptr<upstream::Client> client;
+    std::unique_ptr<ModelLists> model_lists;
 };
 
 }  // namespace weir::proxy
