@@ -18,6 +18,7 @@ namespace {
 
 constexpr std::string_view kPrefix = "/api/admin/";
 constexpr std::size_t kLargestBody = 64 << 10;
+constexpr std::size_t kMostQuoted = 64;  // of a caller's path, repeated in an error
 
 std::string_view as_text(const Digest& digest) noexcept {
     return {reinterpret_cast<const char*>(digest.data()), digest.size()};
@@ -34,6 +35,40 @@ http::ApiError unauthorized(bool presented) {
               "the file admin-token in Weir's data directory."
             : "This needs the admin token, in the header `Authorization: Bearer ...`; it is in the "
               "file admin-token in Weir's data directory.";
+    return error;
+}
+
+// The words for clients name the base URL of the API that they use, and a limit that is another
+// one.
+http::ApiError unknown_call(std::string_view path) {
+    constexpr std::array<std::string_view, 5> kCalls = {
+        "/api/admin/keys",
+        "/api/admin/usage",
+        "/api/admin/cache",
+        "/api/admin/reload",
+        "/api/admin/version"
+    };
+    http::ApiError error = bad_request(
+        fmt::format(
+            "There is nothing at {}.{} The calls are: {}.",
+            path.substr(0, kMostQuoted),
+            did_you_mean(path, kCalls),
+            fmt::join(kCalls, ", ")
+        ),
+        "not_found"
+    );
+    error.status = 404;
+    return error;
+}
+
+http::ApiError too_large() {
+    http::ApiError error = bad_request(
+        fmt::format(
+            "The body is larger than the {} that this API takes.", human_size(kLargestBody)
+        ),
+        "request_too_large"
+    );
+    error.status = 413;
     return error;
 }
 
@@ -94,7 +129,7 @@ http::Response Admin::dispatch(const http::RequestHead& head, std::string_view b
     }};
 
     const auto path = head.path();
-    if (!path.starts_with(kPrefix)) return refuse(http::unknown_path(head.method, path));
+    if (!path.starts_with(kPrefix)) return refuse(unknown_call(path));
     const auto rest = path.substr(kPrefix.size());
 
     std::string allowed;
@@ -106,7 +141,7 @@ http::Response Admin::dispatch(const http::RequestHead& head, std::string_view b
             allowed += route.method;
             continue;
         }
-        if (body.size() > kLargestBody) return refuse(http::body_too_large(kLargestBody));
+        if (body.size() > kLargestBody) return refuse(too_large());
         const auto name = percent_decode(segment);
         if (!name || (name->empty() && !segment.empty())) {
             return refuse(bad_request("The path is not properly percent-encoded.", "invalid_path"));
@@ -118,7 +153,7 @@ http::Response Admin::dispatch(const http::RequestHead& head, std::string_view b
         if (!query) return refuse(query.error());
         return (this->*route.run)(Call{*name, *query, body});
     }
-    if (allowed.empty()) return refuse(http::unknown_path(head.method, path));
+    if (allowed.empty()) return refuse(unknown_call(path));
     return refuse(http::wrong_method(head.method, path, allowed));
 }
 

@@ -261,6 +261,14 @@ TEST_F(AdminTest, UnknownPathsAndMethods) {
           "/"}) {
         EXPECT_EQ(call("GET", path).status, 404) << path;
     }
+    EXPECT_THAT(
+        message(404, "GET", "/api/admin/key"),
+        AllOf(HasSubstr("Did you mean `/api/admin/keys`?"), Not(HasSubstr("/v1")))
+    );
+    EXPECT_THAT(
+        message(413, "POST", "/api/admin/keys", std::string(70'000, ' ')),
+        AllOf(HasSubstr("64 KiB"), Not(HasSubstr("limits")))
+    );
     const std::vector<std::pair<Way, std::string>> wrong = {
         {{"PUT", "/api/admin/keys"}, "GET, POST"},
         {{"PATCH", "/api/admin/keys/bob"}, "GET, DELETE"},
