@@ -1,13 +1,18 @@
 #include "weir/app/commands.hpp"
 
+#include <algorithm>
 #include <cstdio>
+#include <iostream>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "weir/app/client.hpp"
+#include "weir/base/text.hpp"
 
 #include "commands_parts.hpp"
 
@@ -232,6 +237,45 @@ void add_remote_commands(CLI::App& app, Arguments& arguments, int& result) {
     add_cache(app, arguments, result);
 }
 
+// The first word that stands where a command should and is none. The parser would only say that a
+// command is missing.
+std::optional<std::string> unknown_command(const CLI::App& app, int argc, const char* const* argv) {
+    const CLI::App* at = &app;
+    std::string way = "weir";
+    for (int i = 1; i < argc; ++i) {
+        const std::string_view word = argv[i];
+        const auto commands = at->get_subcommands([](const CLI::App*) { return true; });
+        if (commands.empty() || word.starts_with('-')) return std::nullopt;
+        const auto found = std::ranges::find(commands, word, &CLI::App::get_name);
+        if (found == commands.end()) {
+            std::vector<std::string_view> names;
+            for (const auto* command : commands) names.emplace_back(command->get_name());
+            const auto near = nearest(word, names);
+            return fmt::format(
+                "there is no command `{} {}`; {}",
+                way,
+                word,
+                near ? fmt::format("did you mean `{} {}`?", way, *near)
+                     : fmt::format("`{} --help` lists them", way)
+            );
+        }
+        at = *found;
+        way += fmt::format(" {}", word);
+    }
+    return std::nullopt;
+}
+
+// What was printed may still be in a buffer; a command whose answer nobody got has failed.
+int flushed(int result) {
+    std::cout.flush();
+    if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0 && std::cout.good()) return result;
+    complain(
+        result == kDone ? "the output cannot be written, so nobody saw the answer; the rest is done"
+                        : "the output cannot be written"
+    );
+    return result == kDone ? kFailed : result;
+}
+
 }  // namespace
 
 int run_command_line(int argc, const char* const* argv) {
@@ -253,9 +297,15 @@ int run_command_line(int argc, const char* const* argv) {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {
         // Help and version come as exceptions with exit code 0.
-        return app.exit(error) == 0 ? kDone : kWrong;
+        if (error.get_exit_code() != 0) {
+            if (const auto unknown = unknown_command(app, argc, argv)) {
+                complain(*unknown);
+                return kWrong;
+            }
+        }
+        return flushed(app.exit(error) == 0 ? kDone : kWrong);
     }
-    return result;
+    return flushed(result);
 }
 
 }  // namespace weir::app

@@ -109,8 +109,11 @@ void print_welcome(const Gateway& gateway, const config::Config& config) {
             shell_quoted(body)
         );
     }
-    std::fwrite(text.data(), 1, text.size(), stdout);
-    std::fflush(stdout);
+    const bool printed = std::fwrite(text.data(), 1, text.size(), stdout) == text.size();
+    if (std::fflush(stdout) == 0 && printed) return;
+    // The gateway runs all the same, so this is not how `serve` ends.
+    log::warn("the welcome cannot be printed; `serve --quiet` leaves it out");
+    std::clearerr(stdout);
 }
 
 void reload(Gateway& gateway) {

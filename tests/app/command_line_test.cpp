@@ -140,6 +140,32 @@ TEST_F(CommandLine, WrongUseIsTwo) {
     }
 }
 
+TEST_F(CommandLine, AnUnknownCommandIsNamedWithTheNearest) {
+    EXPECT_THAT(weir({"serv"}).err, HasSubstr("`weir serv`; did you mean `weir serve`?"));
+    EXPECT_THAT(
+        weir({"keys", "creat", "bob", "--plan", "plus"}).err,
+        HasSubstr("`weir keys creat`; did you mean `weir keys create`?")
+    );
+    EXPECT_THAT(weir({"xyzzy"}).err, HasSubstr("`weir xyzzy`; `weir --help` lists them"));
+    EXPECT_THAT(weir({"version", "extra"}).err, Not(HasSubstr("no command")));
+}
+
+TEST_F(CommandLine, OutputThatCannotBeWrittenIsOne) {
+    start();
+    for (const std::string& command : {
+             std::string("version"),
+             std::string("--help"),
+             "check --config " + config_,
+             "keys create bob --plan plus --url " + url_ + " --config " + config_,
+             "health --url " + url_,
+         }) {
+        const auto done =
+            run({"/bin/sh", "-c", "exec " WEIR_BINARY " " + command + " >/dev/full"}, environment_);
+        EXPECT_EQ(done.exit_code, 1) << command;
+        EXPECT_THAT(done.err, HasSubstr("cannot be written")) << command;
+    }
+}
+
 TEST_F(CommandLine, TellsItsVersion) {
     EXPECT_EQ(weir({"version"}).out, "weir " WEIR_VERSION "\n");
     EXPECT_EQ(weir({"--version"}).out, "weir " WEIR_VERSION "\n");
