@@ -352,13 +352,15 @@ TEST_F(CommandLine, TheWelcomeTellsOfKeysWhoseTextIsNotKept) {
         gateway_ = std::make_unique<Process>(
             std::vector<std::string>{WEIR_BINARY, "serve", "--config", config_}, environment_
         );
-        return gateway_->read_until("--plan PLAN\n");
+        return gateway_->read_until("admin-token\n");  // it comes in one piece
     };
     EXPECT_THAT(welcome(), AllOf(HasSubstr("text is not kept"), Not(HasSubstr("no key yet"))));
     auto renamed = good();
     renamed.replace(renamed.find("  plus:"), 7, "  gold:");
     write("weir.yaml", renamed);
     EXPECT_THAT(welcome(), HasSubstr("No key is in force"));
+    std::filesystem::remove(directory_ + "/data/trial-key");
+    EXPECT_THAT(welcome(), HasSubstr("No key is in force")) << "this is no first start";
 }
 
 TEST_F(CommandLine, QuietPrintsNothing) {

@@ -123,8 +123,7 @@ protected:
 TEST_F(Mutations, NeverCrashAndAlwaysSayWhere) {
     const Sources sources = sources_of(
         {{"ALICE_KEY", std::string(kSecret)}, {"OPENAI_API_KEY", "sk-" + std::string(kSecret)}},
-        {{"/etc/weir/internal-ca.pem", kCertificate},
-         {"/f", std::string(kSecret)}}
+        {{"/etc/weir/internal-ca.pem", kCertificate}, {"/f", std::string(kSecret)}}
     );
     int right = 0;
     int wrong = 0;

@@ -58,8 +58,7 @@ TEST(Shipped, ForwardsWithAKey) {
 
 Sources example_sources() {
     return sources_of(
-        {{"ALICE_KEY", "a-secret-of-16-chars"}},
-        {{"/etc/weir/internal-ca.pem", kCertificate}}
+        {{"ALICE_KEY", "a-secret-of-16-chars"}}, {{"/etc/weir/internal-ca.pem", kCertificate}}
     );
 }
 
