@@ -90,6 +90,7 @@ Response ApiError::response() const {
     Response out;
     out.status = status;
     out.body = body();
+    out.error = code.empty() ? type : code;
     out.fields.add("content-type", "application/json");
     if (retry_after) {
         const seconds wait = std::max(*retry_after, seconds(0));

@@ -129,7 +129,7 @@ void decorate(Worker& worker, Exchange& x, http::Fields& fields) {
 Awaitable<> Proxy::serve(ClientStream& client) {
     Exchange x;
     x.begun = Deadline::Clock::now();
-    x.id = make_request_id();
+    x.id = client.id();
     x.snapshot = worker_.snapshot;
     x.path = std::string(client.head().path());
     const InProgress counted(worker_.exchanges);

@@ -56,8 +56,10 @@ std::string cap_text(const Exchange& x) {
 
 }  // namespace
 
-void log_request(const Exchange& x, const http::RequestHead& head, std::uint64_t bytes_out) {
-    if (!log::enabled(log::Level::kInfo)) return;
+void log_request(
+    const Exchange& x, const http::RequestHead& head, std::uint64_t bytes_out, log::Level level
+) {
+    if (!log::enabled(level)) return;
     const int status = x.client_gone ? kClientGone : x.status;
     const double total_ms = milliseconds(Deadline::Clock::now() - x.begun);
     const std::string_view path = std::string_view(x.path).substr(0, kLongestName);
@@ -92,17 +94,18 @@ void log_request(const Exchange& x, const http::RequestHead& head, std::uint64_t
         if (!x.error_code.empty()) fmt::format_to(out, " error={}", x.error_code);
         if (x.broken) fmt::format_to(out, " broken");
         fmt::format_to(out, " id={}", x.id);
-        log::write_line(log::Level::kInfo, fmt::to_string(line));
+        log::write_line(level, fmt::to_string(line));
         return;
     }
     fmt::format_to(
         out,
-        R"({{"time":"{:%FT%T}.{:03}Z","level":"info","event":"request","id":"{}","key":{},)"
+        R"({{"time":"{:%FT%T}.{:03}Z","level":"{}","event":"request","id":"{}","key":{},)"
         R"("method":{},"path":{},"status":{},"model":{},"served":{},"stream":{},"cache":"{}",)"
         R"("upstream":{},"cap":{},"error":{},"broken":{},"ms":{:.3f},"first_byte_ms":{:.3f},)"
         R"("upstream_ms":{:.3f},"bytes_in":{},"bytes_out":{}}})",
         fmt::gmtime(seconds),
         ms,
+        level == log::Level::kDebug ? "debug" : "info",
         x.id,
         json_quote(key),
         json_quote(head.method),
@@ -122,7 +125,7 @@ void log_request(const Exchange& x, const http::RequestHead& head, std::uint64_t
         x.bytes_in,
         bytes_out
     );
-    log::write_line(log::Level::kInfo, fmt::to_string(line));
+    log::write_line(level, fmt::to_string(line));
 }
 
 }  // namespace weir::proxy

@@ -3,6 +3,7 @@
 #include <boost/asio/post.hpp>
 
 #include "weir/base/log.hpp"
+#include "weir/proxy/meters.hpp"
 
 namespace weir::server {
 
@@ -12,6 +13,10 @@ constexpr std::uint64_t kAdminBody = 64 << 10;
 
 bool below(std::string_view path, std::string_view prefix) noexcept {
     return path.starts_with(prefix) && (path.size() == prefix.size() || path[prefix.size()] == '/');
+}
+
+bool is_poll(std::string_view path) noexcept {
+    return path == "/healthz" || path == "/readyz" || path == "/metrics";
 }
 
 http::Response text(int status, std::string body, std::string_view type = "text/plain") {
@@ -26,26 +31,29 @@ http::Response text(int status, std::string body, std::string_view type = "text/
 }  // namespace
 
 Awaitable<> GatewayHandler::handle(proxy::ClientStream& client) {
+    const auto begun = Deadline::Clock::now();
     const std::string_view path = client.head().path();
     if (below(path, "/v1")) {
         co_await proxy_.serve(client);
     } else if (below(path, "/api/admin")) {
-        co_await administer(client);
+        co_await administer(client, begun);
     } else {
         // Never asks for a body: whoever forgot the /v1 is to hear of that, and not of a limit.
-        co_await send(client, answer_small(client.head()));
+        co_await send(client, begun, answer_small(client.head()));
     }
 }
 
-Awaitable<> GatewayHandler::administer(proxy::ClientStream& client) {
+Awaitable<> GatewayHandler::administer(
+    proxy::ClientStream& client, Deadline::Clock::time_point begun
+) {
     // Nobody else's body is read, nor held in memory.
     if (const auto refusal = common_.admin->check_token(client.head())) {
-        co_await send(client, *refusal);
+        co_await send(client, begun, *refusal);
         co_return;
     }
     const auto body = co_await client.read_body(kAdminBody);
     if (!body) {
-        co_await send(client, body.error().response());
+        co_await send(client, begun, body.error().response());
         co_return;
     }
     http::Response response;
@@ -56,19 +64,58 @@ Awaitable<> GatewayHandler::administer(proxy::ClientStream& client) {
         done->notify();
     });
     co_await done->wait();
-    co_await send(client, std::move(response));
+    co_await send(client, begun, std::move(response));
 }
 
-Awaitable<> GatewayHandler::send(proxy::ClientStream& client, http::Response response) {
-    response.fields.set("x-request-id", proxy::make_request_id());
+Awaitable<> GatewayHandler::send(
+    proxy::ClientStream& client, Deadline::Clock::time_point begun, http::Response response
+) {
     const bool sent = co_await client.send(response);
-    if (!sent) log::debug("a client left before its answer");
+    const Answered answer = {
+        .id = client.id(),
+        .head = client.head(),
+        .begun = begun,
+        .status = response.status,
+        .error = response.error,
+        .bytes_out = client.bytes_sent(),
+        .sent = sent
+    };
+    // What asks every few seconds how the process is would drown the requests of people.
+    if (is_poll(client.head().path()) && response.error.empty()) {
+        write_line(answer, log::Level::kDebug);
+    } else {
+        answered(answer);
+    }
+}
+
+void GatewayHandler::answered(const Answered& answer) {
+    const proxy::Meters& meters = worker_.shared.meters;
+    if (!answer.sent) meters.clients_gone.add();
+    if (answer.status >= 500) {
+        meters.requests_5xx.add();
+    } else if (answer.status >= 400) {
+        meters.requests_4xx.add();
+    } else {
+        meters.requests_2xx.add();
+    }
+    write_line(answer, log::Level::kInfo);
+}
+
+void GatewayHandler::write_line(const Answered& answer, log::Level level) const {
+    if (!worker_.snapshot->config->log_requests || !log::enabled(level)) return;
+    proxy::Exchange x;
+    x.id = answer.id;
+    x.begun = answer.begun;
+    x.path = answer.head.path();
+    x.status = answer.status;
+    x.error_code = answer.error;
+    x.client_gone = !answer.sent;
+    proxy::log_request(x, answer.head, answer.bytes_out, level);
 }
 
 http::Response GatewayHandler::answer_small(const http::RequestHead& head) const {
     const std::string_view path = head.path();
-    const bool known = path == "/healthz" || path == "/readyz" || path == "/metrics";
-    if (!known) return http::unknown_path(head.method, path).response();
+    if (!is_poll(path)) return http::unknown_path(head.method, path).response();
     if (head.method != "GET" && head.method != "HEAD") {
         return http::wrong_method(head.method, path, "GET").response();
     }

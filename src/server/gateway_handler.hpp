@@ -5,6 +5,7 @@
 #include <boost/asio/thread_pool.hpp>
 
 #include "weir/admin/admin.hpp"
+#include "weir/base/log.hpp"
 #include "weir/proxy/proxy.hpp"
 #include "weir/proxy/worker.hpp"
 #include "weir/server/handler.hpp"
@@ -25,13 +26,19 @@ public:
         : worker_(worker), common_(common), proxy_(worker) {}
 
     [[nodiscard]] Awaitable<> handle(proxy::ClientStream& client) override;
+    void answered(const Answered& answer) override;
     [[nodiscard]] const config::Limits& limits() const noexcept override {
         return worker_.snapshot->config->limits;
     }
 
 private:
-    [[nodiscard]] Awaitable<> administer(proxy::ClientStream& client);
-    [[nodiscard]] Awaitable<> send(proxy::ClientStream& client, http::Response response);
+    [[nodiscard]] Awaitable<> administer(
+        proxy::ClientStream& client, Deadline::Clock::time_point begun
+    );
+    [[nodiscard]] Awaitable<> send(
+        proxy::ClientStream& client, Deadline::Clock::time_point begun, http::Response response
+    );
+    void write_line(const Answered& answer, log::Level level) const;
     [[nodiscard]] http::Response answer_small(const http::RequestHead& head) const;
 
     proxy::Worker& worker_;

@@ -6,6 +6,7 @@
 #include <boost/asio/post.hpp>
 
 #include "weir/base/log.hpp"
+#include "weir/proxy/proxy.hpp"
 
 namespace weir::server {
 
@@ -91,13 +92,19 @@ struct Listener::Impl : std::enable_shared_from_this<Listener::Impl> {
 
     // One write that fits the socket's buffer; a client that does not read it loses nothing else.
     void refuse(TcpSocket socket) {
-        settings->refused_connections.fetch_add(1, std::memory_order_relaxed);
+        const std::string id = proxy::make_request_id();
+        if (settings->refused_connections.fetch_add(1, std::memory_order_relaxed) % 100 == 0) {
+            log::warn(
+                "refused a connection: as many as limits.connections are open",
+                {{"id", std::string_view(id)}}
+            );
+        }
         const http::ApiError error = http::too_many_connections();
         const std::string body = error.body();
         const std::string answer =
             "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n"
-            "connection: close\r\nretry-after: 1\r\ncontent-length: " +
-            std::to_string(body.size()) + "\r\n\r\n" + body;
+            "connection: close\r\nretry-after: 1\r\nx-request-id: " +
+            id + "\r\ncontent-length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
         SysError ignored;
         socket.non_blocking(true, ignored);
         socket.write_some(asio::buffer(answer), ignored);

@@ -13,6 +13,7 @@
 #include <boost/asio/post.hpp>
 
 #include "weir/base/log.hpp"
+#include "weir/proxy/proxy.hpp"
 
 namespace weir::server {
 
@@ -153,10 +154,12 @@ Awaitable<bool> Session::read_head() {
     sent_ = 0;
     until_close_ = whole_ = false;
     watcher_.reset();
+    begun_ = {};
     // A silent new connection gets the time of a head; a kept one may rest longer.
     Deadline deadline = Deadline::in(first_request_ ? limits.head_time : limits.keep_alive);
     while (true) {
         if (input_begin_ < input_end_) {
+            if (begun_ == Deadline::Clock::time_point{}) begun_ = Deadline::Clock::now();
             input_begin_ += parser_.feed(input());
             if (parser_.state() == http::RequestParser::State::kRefused) {
                 const auto& why = parser_.refused();
@@ -186,6 +189,7 @@ Awaitable<bool> Session::read_head() {
     state_ = State::kHandling;
     body_read_ = parser_.state() == http::RequestParser::State::kDone;
     head_ = parser_.take_head();
+    id_ = proxy::make_request_id();
     co_return true;
 }
 
@@ -303,8 +307,12 @@ Awaitable<bool> Session::serve_one() {
         failure = bug.what();
     }
     if (!failure.empty()) {
-        log::error("a handler threw", {{"what", std::string_view(failure)}});
+        log::error(
+            "a handler threw", {{"id", std::string_view(id_)}, {"what", std::string_view(failure)}}
+        );
         if (answer_ == Answer::kInPieces || answer_ == Answer::kPromised) abort();
+        if (answer_ == Answer::kNone) (void)co_await send(http::internal_error().response());
+        tell_answered(http::internal_error(), !gone_);
     }
     watcher_.reset();
     if (gone_ || answer_ == Answer::kAborted) co_return false;
@@ -327,8 +335,22 @@ Awaitable<> Session::refuse(const http::ApiError& error) {
     head_.keep_alive = false;
     body_read_ = false;
     timed_out_ = false;
+    id_ = proxy::make_request_id();
     const bool sent = co_await send(error.response());
+    tell_answered(error, sent);
     if (sent) co_await linger();
+}
+
+void Session::tell_answered(const http::ApiError& error, bool sent) {
+    handler_.answered(
+        {.id = id_,
+         .head = head_,
+         .begun = begun_,
+         .status = error.status,
+         .error = error.code.empty() ? error.type : error.code,
+         .bytes_out = sent_,
+         .sent = sent}
+    );
 }
 
 // We answered and will not read on. Closing with unread bytes would send a reset that can eat the

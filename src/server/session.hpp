@@ -31,6 +31,7 @@ public:
 
     // proxy::ClientStream
     [[nodiscard]] const http::RequestHead& head() const noexcept override { return head_; }
+    [[nodiscard]] const std::string& id() const noexcept override { return id_; }
     [[nodiscard]] Awaitable<std::expected<Buffer, http::ApiError>> read_body(
         std::uint64_t limit_bytes
     ) override;
@@ -68,6 +69,7 @@ private:
     );
     [[nodiscard]] bool has_input() noexcept;
     void skip_body();
+    void tell_answered(const http::ApiError& error, bool sent);
     void start_watch();
     void check_gone();
     void lost() noexcept;
@@ -90,6 +92,8 @@ private:
     std::size_t input_end_ = 0;
 
     http::RequestHead head_;
+    std::string id_;
+    Deadline::Clock::time_point begun_;  // its first byte was seen
     State state_ = State::kIdle;
     Answer answer_ = Answer::kNone;
     bool first_request_ = true;

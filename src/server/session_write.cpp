@@ -48,6 +48,7 @@ std::string Session::make_head(
 
     http::Fields all;
     for (const http::Field& field : fields) all.add(field.name, field.value);
+    if (!all.find("x-request-id")) all.add("x-request-id", id_);
     if (!all.find("date")) all.add("date", http::http_date());
     if (content_length && status != 204 && status != 304) {
         all.add("content-length", std::to_string(*content_length));

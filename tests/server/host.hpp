@@ -5,8 +5,11 @@
 
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include <boost/asio/executor_work_guard.hpp>
 
@@ -38,6 +41,16 @@ public:
     // Runs `job` where the sessions are, and waits for it.
     void on_worker(const std::function<void()>& job);
 
+    struct Told {
+        std::string id;
+        std::string path;
+        int status = 0;
+        std::string error;
+        bool sent = false;
+    };
+    // What sessions answered by themselves.
+    [[nodiscard]] std::vector<Told> told() const { return answerer_.told(); }
+
 private:
     class Answerer final : public server::Handler {
     public:
@@ -46,11 +59,27 @@ private:
         [[nodiscard]] Awaitable<> handle(proxy::ClientStream& client) override {
             co_await script_(client);
         }
+        void answered(const server::Answered& answer) override {
+            const std::scoped_lock lock(mutex_);
+            told_.push_back(
+                {std::string(answer.id),
+                 std::string(answer.head.path()),
+                 answer.status,
+                 std::string(answer.error),
+                 answer.sent}
+            );
+        }
+        [[nodiscard]] std::vector<Told> told() const {
+            const std::scoped_lock lock(mutex_);
+            return told_;
+        }
         [[nodiscard]] const config::Limits& limits() const noexcept override { return limits_; }
 
     private:
         Script script_;
         config::Limits limits_;
+        mutable std::mutex mutex_;
+        std::vector<Told> told_;
     };
     using Guard = boost::asio::executor_work_guard<Executor>;
 

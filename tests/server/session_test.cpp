@@ -1,6 +1,8 @@
 // What a session does at the edges of a connection's life: closing without eating its own answer,
 // cutting off so that it shows, waiting no longer than it says. Promises 7, 9 and 10.
 #include <chrono>
+#include <set>
+#include <stdexcept>
 #include <string>
 #include <sys/socket.h>
 #include <vector>
@@ -54,6 +56,17 @@ Awaitable<> say_a_stream(proxy::ClientStream& client) {
     bool sent = co_await client.write({"a "});
     if (sent) sent = co_await client.write({"stream"});
     if (sent) (void)co_await client.finish();
+}
+
+Awaitable<> throw_at_once(proxy::ClientStream&) {
+    throw std::runtime_error("a bug");
+    co_return;
+}
+
+Awaitable<> throw_midway(proxy::ClientStream& client) {
+    client.begin(200, {}, std::nullopt);
+    (void)co_await client.write({"half"});
+    throw std::runtime_error("a bug");
 }
 
 std::string get(std::string_view version = "1.1", std::string_view more = "") {
@@ -136,6 +149,71 @@ TEST(OldClients, WhatTheEndOfADrainCutsOffSeesThatTheAnswerBroke) {
     client.read_body(answer);
     EXPECT_FALSE(answer.complete);
     EXPECT_EQ(client.socket().last_read(), Socket::Read::kReset);
+}
+
+// ---- ids
+
+TEST(Ids, EachAnswerHasOneOfItsOwn) {
+    Host host(say_ok);
+    host.start_threads();
+    Client client(host.port());
+    std::set<std::string> ids;
+    for (int i = 0; i < 3; ++i) {
+        ASSERT_TRUE(client.send(get()));
+        const std::string id = client.read_answer().field("x-request-id");
+        EXPECT_TRUE(id.starts_with("req_")) << id;
+        ids.insert(id);
+    }
+    EXPECT_EQ(ids.size(), 3U);
+    EXPECT_TRUE(host.told().empty());
+}
+
+TEST(Ids, WhatTheSessionAnswersIsToldWithItsId) {
+    config::Limits limits;
+    limits.head_bytes = 1024;
+    limits.head_time = 300ms;
+    Host host(throw_at_once, limits);
+    host.start_threads();
+    const struct {
+        std::string bytes;
+        int status;
+        const char* error;
+        const char* path;
+    } rows[] = {
+        {get(), 500, "internal_error", "/x"},
+        {"GET /x HTTP/1.1\r\n\r\n", 400, "invalid_request_error", ""},
+        {get("1.1", "A: " + std::string(2000, 'a') + "\r\n"), 431, "request_head_too_large", ""},
+        {"GET /x", 408, "request_timeout", ""},
+    };
+    std::size_t told = 0;
+    for (const auto& row : rows) {
+        SCOPED_TRACE(row.bytes.substr(0, 40));
+        Client client(host.port());
+        ASSERT_TRUE(client.send(row.bytes));
+        const Answer answer = client.read_answer();
+        EXPECT_EQ(answer.status, row.status);
+        EXPECT_TRUE(answer.field("x-request-id").starts_with("req_")) << answer.raw_head;
+        ASSERT_TRUE(eventually([&] { return host.told().size() == told + 1; }));
+        const Host::Told last = host.told()[told++];
+        EXPECT_EQ(last.id, answer.field("x-request-id"));
+        EXPECT_EQ(last.status, row.status);
+        EXPECT_EQ(last.error, row.error);
+        EXPECT_EQ(last.path, row.path);
+        EXPECT_TRUE(last.sent);
+    }
+}
+
+TEST(Ids, ABugInTheMiddleOfAnAnswerIsToldAndShows) {
+    Host host(throw_midway);
+    host.start_threads();
+    Client client(host.port());
+    ASSERT_TRUE(client.send(get()));
+    const Answer answer = client.read_answer();
+    EXPECT_FALSE(answer.complete);
+    ASSERT_TRUE(eventually([&] { return host.told().size() == 1; }));
+    EXPECT_EQ(host.told()[0].id, answer.field("x-request-id"));
+    EXPECT_EQ(host.told()[0].status, 500);
+    EXPECT_TRUE(host.told()[0].sent);
 }
 
 // ---- drain, with the test's thread as the worker: what the kernel holds is then the test's word

@@ -74,6 +74,7 @@ struct Response {
     int status = 200;
     Fields fields;
     std::string body;
+    std::string error;  // its code if it is a refusal, for the log
 };
 
 [[nodiscard]] std::string_view reason_phrase(int status) noexcept;

@@ -7,6 +7,7 @@
 #include <expected>
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -23,6 +24,8 @@ public:
     virtual ~ClientStream() = default;
 
     [[nodiscard]] virtual const http::RequestHead& head() const noexcept = 0;
+    // The request's id; every answer carries it as x-request-id, unless it sets another one.
+    [[nodiscard]] virtual const std::string& id() const noexcept = 0;
 
     // The whole body, within `limit_bytes` and the budget of all bodies; answers Expect:
     // 100-continue first. The error is what to tell the client; the connection closes behind that

@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "weir/base/awaitable.hpp"
+#include "weir/base/log.hpp"
 #include "weir/cache/flight.hpp"
 #include "weir/http/error_body.hpp"
 #include "weir/proxy/client_stream.hpp"
@@ -79,7 +80,13 @@ void decorate(Worker& worker, Exchange& x, http::Fields& fields);
     Worker& worker, Exchange& x, const ClientStream& client, std::shared_ptr<Signal> signal
 );
 
-// One line in the log, and the meters.
-void log_request(const Exchange& x, const http::RequestHead& head, std::uint64_t bytes_out);
+// One line in the log. Also for what never came to the line: such an exchange has id, begun, path,
+// status and error_code only.
+void log_request(
+    const Exchange& x,
+    const http::RequestHead& head,
+    std::uint64_t bytes_out,
+    log::Level level = log::Level::kInfo
+);
 
 }  // namespace weir::proxy
