@@ -28,6 +28,20 @@ std::string cannot_listen(const config::Listen& address, const SysError& error) 
 
 }  // namespace
 
+std::optional<ConnectionSlot> ConnectionSlot::take(const std::shared_ptr<SessionSettings>& settings
+) {
+    const std::uint32_t before = settings->connections.fetch_add(1, std::memory_order_relaxed);
+    if (before >= settings->max_connections.load(std::memory_order_relaxed)) {
+        settings->connections.fetch_sub(1, std::memory_order_relaxed);
+        return std::nullopt;
+    }
+    return ConnectionSlot(settings);
+}
+
+ConnectionSlot::~ConnectionSlot() {
+    if (settings_) settings_->connections.fetch_sub(1, std::memory_order_relaxed);
+}
+
 struct Listener::Impl : std::enable_shared_from_this<Listener::Impl> {
     Impl(
         asio::io_context& control, std::vector<Place> some, std::shared_ptr<SessionSettings> shared
@@ -64,18 +78,20 @@ struct Listener::Impl : std::enable_shared_from_this<Listener::Impl> {
     }
 
     void welcome(TcpSocket socket, Place place) {
-        if (settings->connections.load(std::memory_order_relaxed) >=
-            settings->max_connections.load(std::memory_order_relaxed)) {
+        // Counted here and not by its session: that one begins later, on another thread.
+        auto slot = ConnectionSlot::take(settings);
+        if (!slot) {
             refuse(std::move(socket));
-        } else {
-            // By value into the worker: from here on the socket belongs to that thread.
-            asio::post(
-                *place.context,
-                [peer = std::move(socket), place, shared = settings]() mutable {
-                    start_session(std::move(peer), *place.handler, std::move(shared));
-                }
-            );
+            return;
         }
+        // By value into the worker: from here on the socket belongs to that thread.
+        asio::post(
+            *place.context,
+            [peer = std::move(socket), counted = std::move(*slot), place, all = settings](
+            ) mutable {
+                start_session(std::move(peer), std::move(counted), *place.handler, std::move(all));
+            }
+        );
     }
 
     // What stands in the kernel's queue would be reset by the close, with requests in it.

@@ -33,8 +33,14 @@ thread_local std::unordered_set<Session*> t_sessions;
 
 }  // namespace
 
-Session::Session(TcpSocket socket, Handler& handler, std::shared_ptr<SessionSettings> settings)
-    : socket_(std::move(socket)),
+Session::Session(
+    TcpSocket socket,
+    ConnectionSlot slot,
+    Handler& handler,
+    std::shared_ptr<SessionSettings> settings
+)
+    : slot_(std::move(slot)),
+      socket_(std::move(socket)),
       handler_(handler),
       settings_(std::move(settings)),
       parser_(handler.limits().head_bytes),
@@ -43,14 +49,12 @@ Session::Session(TcpSocket socket, Handler& handler, std::shared_ptr<SessionSett
           SysError ignored;
           socket_.cancel(ignored);
       }) {
-    settings_->connections.fetch_add(1, std::memory_order_relaxed);
     t_sessions.insert(this);
 }
 
 Session::~Session() {
     hang_up();
     t_sessions.erase(this);
-    settings_->connections.fetch_sub(1, std::memory_order_relaxed);
 }
 
 Awaitable<> Session::run() {
@@ -419,9 +423,15 @@ void Session::lost() noexcept {
 // ---- free functions
 // ----------------------------------------------------------------------------------
 
-void start_session(TcpSocket socket, Handler& handler, std::shared_ptr<SessionSettings> settings) {
+void start_session(
+    TcpSocket socket,
+    ConnectionSlot slot,
+    Handler& handler,
+    std::shared_ptr<SessionSettings> settings
+) {
     const Executor home = socket.get_executor();
-    auto session = std::make_shared<Session>(std::move(socket), handler, std::move(settings));
+    auto session =
+        std::make_shared<Session>(std::move(socket), std::move(slot), handler, std::move(settings));
     asio::co_spawn(home, session->run(), [session](std::exception_ptr bug) {
         if (!bug) return;
         try {

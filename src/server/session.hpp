@@ -19,7 +19,12 @@ namespace weir::server {
 
 class Session final : public proxy::ClientStream, public std::enable_shared_from_this<Session> {
 public:
-    Session(TcpSocket socket, Handler& handler, std::shared_ptr<SessionSettings> settings);
+    Session(
+        TcpSocket socket,
+        ConnectionSlot slot,
+        Handler& handler,
+        std::shared_ptr<SessionSettings> settings
+    );
     ~Session() override;
 
     // Serves until the connection closes.
@@ -79,6 +84,7 @@ private:
         return {input_.get() + input_begin_, input_end_ - input_begin_};
     }
 
+    ConnectionSlot slot_;  // outlives the socket
     TcpSocket socket_;
     Handler& handler_;
     std::shared_ptr<SessionSettings> settings_;

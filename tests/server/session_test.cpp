@@ -23,6 +23,18 @@ bool eventually(const std::function<bool()>& what) {
     return what();
 }
 
+bool has_bytes(Client& client) {
+    char byte = 0;
+    const int from = client.socket().descriptor();
+    return ::recv(from, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+bool has_ended(Client& client) {
+    char byte = 0;
+    const int from = client.socket().descriptor();
+    return ::recv(from, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
 http::Response short_answer() {
     http::Response response;
     response.fields.set("content-type", "text/plain");
@@ -151,6 +163,27 @@ TEST(OldClients, WhatTheEndOfADrainCutsOffSeesThatTheAnswerBroke) {
     EXPECT_EQ(client.socket().last_read(), Socket::Read::kReset);
 }
 
+// ---- how many
+
+TEST(Connections, AreCountedBeforeTheirSessionsBegin) {
+    Host host(say_ok);
+    host.settings().max_connections = 4;
+    std::vector<Client> clients;
+    for (int i = 0; i < 12; ++i) clients.emplace_back(host.port());
+    host.run_listener(50ms);  // the worker stands still
+    int refused = 0;
+    for (Client& client : clients) {
+        if (!has_bytes(client)) continue;
+        ++refused;
+        const Answer answer = client.read_answer();
+        EXPECT_EQ(answer.status, 503);
+        EXPECT_TRUE(answer.field("x-request-id").starts_with("req_"));
+    }
+    EXPECT_EQ(refused, 8);
+    EXPECT_EQ(host.connections(), 4U);
+    EXPECT_EQ(host.settings().refused_connections.load(), 8U);
+}
+
 // ---- ids
 
 TEST(Ids, EachAnswerHasOneOfItsOwn) {
@@ -217,18 +250,6 @@ TEST(Ids, ABugInTheMiddleOfAnAnswerIsToldAndShows) {
 }
 
 // ---- drain, with the test's thread as the worker: what the kernel holds is then the test's word
-
-bool has_bytes(Client& client) {
-    char byte = 0;
-    const int from = client.socket().descriptor();
-    return ::recv(from, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
-}
-
-bool has_ended(Client& client) {
-    char byte = 0;
-    const int from = client.socket().descriptor();
-    return ::recv(from, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
-}
 
 TEST(Draining, ARequestThatTheKernelHoldsIsAnswered) {
     Host host(say_ok);

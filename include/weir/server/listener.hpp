@@ -6,7 +6,9 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "weir/base/awaitable.hpp"
@@ -32,6 +34,23 @@ struct SessionSettings {
     std::chrono::milliseconds linger{30'000};
 };
 
+// A client's connection in the count; leaves it when it is destroyed. Moves with the socket.
+class ConnectionSlot {
+public:
+    // nullopt: limits.connections are open. From any thread.
+    [[nodiscard]] static std::optional<ConnectionSlot> take(
+        const std::shared_ptr<SessionSettings>& settings
+    );
+    ~ConnectionSlot();
+    ConnectionSlot(ConnectionSlot&& other) noexcept = default;
+    ConnectionSlot& operator=(ConnectionSlot&&) = delete;
+
+private:
+    explicit ConnectionSlot(std::shared_ptr<SessionSettings> settings) noexcept
+        : settings_(std::move(settings)) {}
+    std::shared_ptr<SessionSettings> settings_;  // null: moved away
+};
+
 // One place where sessions run: a worker's context and its handler. Both outlive the sessions.
 struct Place {
     asio::io_context* context = nullptr;
@@ -39,7 +58,12 @@ struct Place {
 };
 
 // Serves a connected socket until it closes. Call on the place's worker.
-void start_session(TcpSocket socket, Handler& handler, std::shared_ptr<SessionSettings> settings);
+void start_session(
+    TcpSocket socket,
+    ConnectionSlot slot,
+    Handler& handler,
+    std::shared_ptr<SessionSettings> settings
+);
 // On one worker: ends every session that waits for a request and has no byte of one, and with `all`
 // every other one too.
 void close_sessions(bool all);
