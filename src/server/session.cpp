@@ -173,7 +173,9 @@ Awaitable<bool> Session::read_head() {
             if (parser_.state() != http::RequestParser::State::kHead) break;
             if (state_ == State::kIdle && (parser_.started() || input_begin_ < input_end_)) {
                 state_ = State::kReadingHead;
-                deadline = Deadline::in(limits.head_time);
+                // A new connection has had a part of its time already.
+                const Deadline whole = Deadline::in(limits.head_time);
+                deadline = first_request_ ? deadline.earlier(whole) : whole;
             }
         }
         if (state_ == State::kIdle && settings_->draining && !has_input()) co_return false;

@@ -163,6 +163,28 @@ TEST(OldClients, WhatTheEndOfADrainCutsOffSeesThatTheAnswerBroke) {
     EXPECT_EQ(client.socket().last_read(), Socket::Read::kReset);
 }
 
+// ---- how long
+
+TEST(HeadTime, IsOneTimeForSilenceAndHeadOfANewConnection) {
+    config::Limits limits;
+    limits.head_time = 1500ms;
+    Host host(say_ok, limits);
+    host.start_threads();
+    const auto begun = steady_clock::now();
+    Client client(host.port());
+    std::this_thread::sleep_for(1000ms);
+    ASSERT_TRUE(client.send("GET /x"));
+    EXPECT_EQ(client.read_answer().status, 408);
+    EXPECT_LT(steady_clock::now() - begun, 2400ms);  // not 1000 and 1500
+    // One that rested has it for each head.
+    Client kept(host.port());
+    ASSERT_TRUE(kept.send(get()));
+    EXPECT_EQ(kept.read_answer().status, 200);
+    std::this_thread::sleep_for(1600ms);
+    ASSERT_TRUE(kept.send(get()));
+    EXPECT_EQ(kept.read_answer().status, 200);
+}
+
 // ---- how many
 
 TEST(Connections, AreCountedBeforeTheirSessionsBegin) {
