@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <cstring>
 #include <exception>
 #include <sys/socket.h>
@@ -11,6 +10,7 @@
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/post.hpp>
+#include <poll.h>
 
 #include "weir/base/log.hpp"
 #include "weir/proxy/proxy.hpp"
@@ -28,6 +28,8 @@ constexpr std::uint64_t kSlowestBodyPerSecond = 16 << 10;
 constexpr std::uint64_t kLingerBytes = 64 << 20;
 constexpr std::uint64_t kLingerSlack = 1 << 20;
 
+constexpr std::chrono::milliseconds kLookForEnd{50};
+
 // The sessions of this worker: a worker is one thread.
 thread_local std::unordered_set<Session*> t_sessions;
 
@@ -44,11 +46,15 @@ Session::Session(
       handler_(handler),
       settings_(std::move(settings)),
       parser_(handler.limits().head_bytes),
-      watchdog_(socket_.get_executor(), [this] {
-          timed_out_ = true;
-          SysError ignored;
-          socket_.cancel(ignored);
-      }) {
+      watchdog_(
+          socket_.get_executor(),
+          [this] {
+              timed_out_ = true;
+              SysError ignored;
+              socket_.cancel(ignored);
+          }
+      ),
+      look_timer_(socket_.get_executor()) {
     t_sessions.insert(this);
 }
 
@@ -71,6 +77,7 @@ Awaitable<> Session::run() {
     }
     state_ = State::kClosing;
     watchdog_.set(Deadline::never());
+    look_timer_.cancel();
     hang_up();
 }
 
@@ -388,13 +395,22 @@ void Session::watch(std::shared_ptr<Signal> signal) {
         if (watcher_) watcher_->notify_home();
         return;
     }
-    start_watch();
+    start_watch(input_begin_ < input_end_);
 }
 
-void Session::start_watch() {
-    // Bytes behind this request are the next one (pipelining): the kernel cannot tell us more.
-    if (watching_ || input_begin_ < input_end_) return;
+void Session::start_watch(bool bytes_behind) {
+    if (watching_) return;
     watching_ = true;
+    // Bytes behind this request (the next one, a line's end too many) make the socket readable for
+    // good: then there is nothing to wait for, and the end behind them is looked for now and then.
+    if (bytes_behind) {
+        look_timer_.expires_after(kLookForEnd);
+        look_timer_.async_wait([self = shared_from_this()](SysError) {
+            self->watching_ = false;
+            self->check_gone();
+        });
+        return;
+    }
     socket_.async_wait(TcpSocket::wait_read, [self = shared_from_this()](SysError error) {
         self->watching_ = false;
         if (!error) self->check_gone();
@@ -402,12 +418,11 @@ void Session::start_watch() {
 }
 
 void Session::check_gone() {
-    if (state_ != State::kHandling || watcher_ == nullptr) return;
-    char byte = 0;
-    const ssize_t size = ::recv(socket_.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-    if (size > 0) return;  // pipelined
-    if (size < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) {
-        start_watch();
+    if (state_ != State::kHandling || watcher_ == nullptr || gone_) return;
+    pollfd end{socket_.native_handle(), POLLRDHUP, 0};
+    const bool ended = ::poll(&end, 1, 0) > 0;  // POLLHUP and POLLERR too
+    if (!ended) {
+        start_watch(has_input());
         return;
     }
     // After a half-close our writes would still work, but nobody who speaks this API does that and

@@ -75,7 +75,7 @@ private:
     [[nodiscard]] bool has_input() noexcept;
     void skip_body();
     void tell_answered(const http::ApiError& error, bool sent);
-    void start_watch();
+    void start_watch(bool bytes_behind);
     void check_gone();
     void lost() noexcept;
     // Closes the socket, so that an answer that is not whole does not look like one.
@@ -90,6 +90,7 @@ private:
     std::shared_ptr<SessionSettings> settings_;
     http::RequestParser parser_;
     Watchdog watchdog_;
+    Timer look_timer_;  // see start_watch()
 
     // Bytes read and not yet used: [begin, end) of a buffer that grows up to the head limit.
     std::unique_ptr<char[]> input_;

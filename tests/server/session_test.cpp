@@ -1,5 +1,6 @@
 // What a session does at the edges of a connection's life: closing without eating its own answer,
 // cutting off so that it shows, waiting no longer than it says. Promises 7, 9 and 10.
+#include <atomic>
 #include <chrono>
 #include <set>
 #include <stdexcept>
@@ -79,6 +80,26 @@ Awaitable<> throw_midway(proxy::ClientStream& client) {
     client.begin(200, {}, std::nullopt);
     (void)co_await client.write({"half"});
     throw std::runtime_error("a bug");
+}
+
+Awaitable<> wait_for_leaving(
+    proxy::ClientStream& client, std::atomic<bool>& begun, std::atomic<bool>& left
+) {
+    const auto executor = co_await asio::this_coro::executor;
+    const auto signal = Signal::create(executor);
+    client.watch(signal);
+    begun = true;
+    while (!client.gone()) (void)co_await signal->wait();
+    left = true;
+}
+
+Awaitable<> answer_later(proxy::ClientStream& client, std::chrono::milliseconds pause) {
+    const auto executor = co_await asio::this_coro::executor;
+    const auto signal = Signal::create(executor);
+    client.watch(signal);
+    (void)co_await signal->wait(Deadline::in(pause));
+    if (client.gone()) co_return;
+    (void)co_await client.send(short_answer());
 }
 
 std::string get(std::string_view version = "1.1", std::string_view more = "") {
@@ -161,6 +182,50 @@ TEST(OldClients, WhatTheEndOfADrainCutsOffSeesThatTheAnswerBroke) {
     client.read_body(answer);
     EXPECT_FALSE(answer.complete);
     EXPECT_EQ(client.socket().last_read(), Socket::Read::kReset);
+}
+
+// ---- clients that leave
+
+TEST(Leaving, IsSeenBehindBytesThatFollowTheRequest) {
+    // A line's end too many, the beginning of another request, and more than is read at once.
+    const std::string behind[] = {
+        "",
+        "\r\n",
+        "G",
+        get(),
+        "POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n" + std::string(20'000, 'a')
+    };
+    for (const std::string& bytes : behind) {
+        for (const bool with_request : {true, false}) {
+            SCOPED_TRACE(bytes.substr(0, 10) + (with_request ? " with it" : " later"));
+            std::atomic<bool> begun = false;
+            std::atomic<bool> left = false;
+            Host host([&](proxy::ClientStream& client) {
+                return wait_for_leaving(client, begun, left);
+            });
+            host.start_threads();
+            Client client(host.port());
+            ASSERT_TRUE(client.send(get() + (with_request ? bytes : "")));
+            ASSERT_TRUE(eventually([&] { return begun.load(); }));
+            if (!with_request) {
+                ASSERT_TRUE(client.send(bytes));
+                std::this_thread::sleep_for(20ms);
+            }
+            EXPECT_FALSE(left);
+            client.socket().close();
+            EXPECT_TRUE(eventually([&] { return left.load(); }));
+            EXPECT_TRUE(eventually([&] { return host.connections() == 0; }));
+        }
+    }
+}
+
+TEST(Leaving, BytesBehindTheRequestAreNoLeaving) {
+    Host host([](proxy::ClientStream& client) { return answer_later(client, 200ms); });
+    host.start_threads();
+    Client client(host.port());
+    ASSERT_TRUE(client.send(get() + get() + "\r\n"));
+    EXPECT_EQ(client.read_answer().body, "ok\n");
+    EXPECT_EQ(client.read_answer().body, "ok\n");
 }
 
 // ---- how long
