@@ -10,6 +10,7 @@
 
 #include "weir/base/log.hpp"
 #include "weir/base/mutex.hpp"
+#include "weir/server/descriptors.hpp"
 #include "weir/server/listener.hpp"
 
 #include "gateway_handler.hpp"
@@ -64,8 +65,19 @@ struct Server::Impl {
         register_gauges(numbers);
     }
 
-    void apply_limits(const proxy::Snapshot& snapshot) const {
-        settings->max_connections = snapshot.config->limits.connections;
+    void apply_limits(const proxy::Snapshot& snapshot) {
+        const std::uint32_t wanted = snapshot.config->limits.connections;
+        const std::uint32_t fit = connections_that_fit(wanted, descriptors);
+        settings->max_connections = fit;
+        if (fit < wanted && wanted_connections.exchange(wanted) != wanted) {
+            log::warn(
+                "limits.connections is more than the process may open: raise its limit of "
+                "descriptors (ulimit -n, LimitNOFILE)",
+                {{"connections", std::int64_t{wanted}},
+                 {"descriptors", static_cast<std::int64_t>(descriptors)},
+                 {"in force", std::int64_t{fit}}}
+            );
+        }
         shared.bodies.set_limit(snapshot.config->limits.bodies_bytes);
     }
 
@@ -80,6 +92,11 @@ struct Server::Impl {
             "weir_connections_refused",
             "Client connections refused because of limits.connections.",
             counted([](Impl& self) { return self.settings->refused_connections.load(); })
+        );
+        numbers.gauge(
+            "weir_connections_limit",
+            "Client connections that are taken: limits.connections, or what the descriptors allow.",
+            counted([](Impl& self) { return self.settings->max_connections.load(); })
         );
         numbers.gauge(
             "weir_body_bytes", "Memory of request bodies in flight.", counted([](Impl& self) {
@@ -155,6 +172,8 @@ struct Server::Impl {
     std::vector<std::unique_ptr<Lane>> lanes;
     std::vector<std::unique_ptr<Listener>> listeners;
     std::vector<std::string> addresses;
+    const std::uint64_t descriptors = raise_descriptor_limit();
+    std::atomic<std::uint32_t> wanted_connections = 0;  // told in the log already
     bool started = false;
 
     mutable Mutex mutex;
