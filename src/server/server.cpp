@@ -94,6 +94,11 @@ struct Server::Impl {
             counted([](Impl& self) { return self.settings->refused_connections.load(); })
         );
         numbers.gauge(
+            "weir_accept_failures",
+            "Times that a connection could not be accepted, for want of descriptors mostly.",
+            counted([](Impl& self) { return self.settings->accept_failures.load(); })
+        );
+        numbers.gauge(
             "weir_connections_limit",
             "Client connections that are taken: limits.connections, or what the descriptors allow.",
             counted([](Impl& self) { return self.settings->max_connections.load(); })

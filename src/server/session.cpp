@@ -21,7 +21,6 @@ namespace {
 
 constexpr std::size_t kFirstInput = 4 << 10;  // grows only for heads and uploads that need it
 constexpr std::size_t kBodyStep = 256 << 10;  // a declared length is not believed at once
-constexpr std::chrono::seconds kSlowBodyAfter{30};
 constexpr std::uint64_t kSlowestBodyPerSecond = 16 << 10;
 // Lingering reads over at least this much, whatever limits.body says: 64 MiB and the rest of a
 // message around it.
@@ -232,11 +231,15 @@ Awaitable<std::expected<Buffer, http::ApiError>> Session::read_body(std::uint64_
 
 namespace {
 
-// Each read may take `idle`; the whole must not be slower than the slowest pace that is bearable.
+// Each read may take `idle`; after `grace` the whole must not be slower than the slowest pace that
+// is bearable.
 Deadline body_deadline(
-    std::chrono::milliseconds idle, Deadline::Clock::time_point begun, std::uint64_t bytes
+    std::chrono::milliseconds idle,
+    std::chrono::milliseconds grace,
+    Deadline::Clock::time_point begun,
+    std::uint64_t bytes
 ) {
-    const auto bearable = kSlowBodyAfter + std::chrono::seconds(bytes / kSlowestBodyPerSecond);
+    const auto bearable = grace + std::chrono::seconds(bytes / kSlowestBodyPerSecond);
     return Deadline::in(idle).earlier(Deadline(begun + bearable));
 }
 
@@ -268,7 +271,7 @@ Awaitable<std::optional<http::ApiError>> Session::read_sized_body(
             co_return http::bodies_full();
         }
         const auto room = body.room();
-        watchdog_.set(body_deadline(idle, begun, body.size()));
+        watchdog_.set(body_deadline(idle, settings_->slow_body_after, begun, body.size()));
         const auto [error, count] = co_await socket_.async_read_some(
             asio::buffer(room.data(), std::min<std::uint64_t>(room.size(), size - body.size())),
             kAwait
@@ -304,7 +307,8 @@ Awaitable<std::optional<http::ApiError>> Session::read_chunked_body(
             if (!body.append(part)) co_return http::bodies_full();
             if (parser_.state() == http::RequestParser::State::kDone) co_return std::nullopt;
         }
-        const bool more = co_await fill(body_deadline(idle, begun, body.size()));
+        const bool more =
+            co_await fill(body_deadline(idle, settings_->slow_body_after, begun, body.size()));
         if (!more) co_return timed_out_ ? late_body() : cut_body();
     }
 }

@@ -238,6 +238,25 @@ TEST(Watching, MetricsAreWellFormed) {
     }
 }
 
+TEST(Watching, HeadOfModelsIsItsHeadOnly) {
+    FakeUpstream upstream(say_an_answer);
+    TestGateway gateway(
+        {.upstream_url = upstream.url(), .more = "models: {smart: {serve_as: gpt-4}}\n"}
+    );
+    Client client(gateway.port());
+    ASSERT_TRUE(client.send(Ask{.method = "GET", .path = "/v1/models", .key = kAlice}.bytes()));
+    const Answer whole = client.read_answer();
+    ASSERT_EQ(whole.status, 200);
+    ASSERT_TRUE(client.send(Ask{.method = "HEAD", .path = "/v1/models", .key = kAlice}.bytes()));
+    const Answer head = client.read_answer(true);
+    EXPECT_EQ(head.status, 200);
+    EXPECT_EQ(head.field("content-length"), std::to_string(whole.body.size()));
+    EXPECT_EQ(head.field("content-type"), whole.field("content-type"));
+    // No body stands before the next answer.
+    ASSERT_TRUE(client.send(Ask{.key = kAlice, .body = chat_body("x")}.bytes()));
+    EXPECT_EQ(chat_text(client.read_answer()), "an answer");
+}
+
 TEST(Watching, HealthAndReadiness) {
     FakeUpstream upstream(say_an_answer);
     TestGateway gateway({.upstream_url = upstream.url()});

@@ -3,7 +3,9 @@
 #include <sys/resource.h>
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include "host.hpp"
 #include "integration/tools.hpp"
 
 namespace weir::test {
@@ -50,6 +52,48 @@ TEST(Descriptors, TheSoftLimitIsRaisedAtStart) {
         metric(gateway, "weir_connections_limit"),
         server::connections_that_fit(1'000'000, limit.hard())
     );
+}
+
+Awaitable<> say_hello(proxy::ClientStream& client) {
+    http::Response response;
+    response.body = "hello";
+    (void)co_await client.send(response);
+}
+
+// The lowest descriptor that is free: none above can be had once it is the limit.
+rlim_t lowest_free() {
+    const int probe = ::dup(0);
+    EXPECT_GE(probe, 0);
+    ::close(probe);
+    return static_cast<rlim_t>(probe);
+}
+
+TEST(Descriptors, WithoutAnyLeftAcceptingPausesAndRecovers) {
+    Host host(say_hello);
+    std::vector<Client> clients;
+    // The kernel completes these; their descriptors here are the clients' own.
+    for (int i = 0; i < 3; ++i) {
+        Client& client = clients.emplace_back(host.port());
+        ASSERT_TRUE(client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n"));
+    }
+    {
+        const SoftLimit limit;
+        limit.set(lowest_free());
+        host.run_listener(1050ms);
+        const auto failures = host.settings().accept_failures.load();
+        EXPECT_GE(failures, 2U);
+        EXPECT_LE(failures, 12U);  // a pause of 100 ms behind each: it does not spin
+        EXPECT_EQ(host.connections(), 0U);
+    }
+    const auto begun = std::chrono::steady_clock::now();
+    host.start_threads();
+    for (Client& client : clients) EXPECT_EQ(client.read_answer().body, "hello");
+    EXPECT_LT(std::chrono::steady_clock::now() - begun, 2s);
+}
+
+TEST(Descriptors, FailuresToAcceptAreAMetric) {
+    const TestGateway gateway({});
+    EXPECT_EQ(metric(gateway, "weir_accept_failures"), 0);
 }
 
 }  // namespace

@@ -31,6 +31,7 @@ public:
     [[nodiscard]] server::SessionSettings& settings() noexcept { return *settings_; }
     [[nodiscard]] std::uint32_t connections() const { return settings_->connections.load(); }
 
+    // Not behind run_until(): sessions live on the thread that they began on.
     void start_threads();
     // Turns the loops on this thread until `what` holds. False after 20 s.
     [[nodiscard]] bool run_until(const std::function<bool()>& what);

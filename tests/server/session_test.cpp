@@ -64,6 +64,14 @@ Awaitable<> pour(proxy::ClientStream& client) {
     if (sent) (void)co_await client.finish();
 }
 
+Awaitable<> pour_some(proxy::ClientStream& client) {
+    const std::string piece(64 << 10, 'a');
+    client.begin(200, {}, std::uint64_t{32} << 20);
+    bool sent = true;
+    for (int i = 0; sent && i < 512; ++i) sent = co_await client.write({piece});
+    if (sent) (void)co_await client.finish();
+}
+
 Awaitable<> say_a_stream(proxy::ClientStream& client) {
     client.begin(200, {}, std::nullopt);
     bool sent = co_await client.write({"a "});
@@ -248,6 +256,96 @@ TEST(HeadTime, IsOneTimeForSilenceAndHeadOfANewConnection) {
     std::this_thread::sleep_for(1600ms);
     ASSERT_TRUE(kept.send(get()));
     EXPECT_EQ(kept.read_answer().status, 200);
+}
+
+Awaitable<> read_on(proxy::ClientStream& client) {
+    const auto body = co_await client.read_body(8 << 20);
+    const http::Response response = body ? short_answer() : body.error().response();
+    (void)co_await client.send(response);
+}
+
+TEST(SlowBody, IsCutOffHoweverShortItsPausesAre) {
+    config::Limits limits;
+    limits.body_idle = 20s;
+    Host host(read_on, limits);
+    host.settings().slow_body_after = 500ms;
+    host.start_threads();
+    for (const bool chunked : {false, true}) {
+        SCOPED_TRACE(chunked ? "chunked" : "sized");
+        Client client(host.port());
+        ASSERT_TRUE(client.send(
+            std::string("POST /x HTTP/1.1\r\nHost: x\r\n") +
+            (chunked ? "Transfer-Encoding: chunked\r\n\r\n" : "Content-Length: 1000000\r\n\r\n")
+        ));
+        const auto begun = steady_clock::now();
+        const auto until = begun + 10s;
+        while (!has_bytes(client) && steady_clock::now() < until) {
+            ASSERT_TRUE(client.send(chunked ? "1\r\nx\r\n" : "x"));
+            std::this_thread::sleep_for(20ms);
+        }
+        EXPECT_LT(steady_clock::now(), until);
+        EXPECT_GE(steady_clock::now() - begun, 500ms);
+        EXPECT_EQ(client.read_answer().status, 408);
+    }
+}
+
+TEST(SlowBody, APaceThatIsBearableIsBorne) {
+    Host host(read_on);
+    host.settings().slow_body_after = 200ms;
+    host.start_threads();
+    Client client(host.port());
+    ASSERT_TRUE(client.send("POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 1024000\r\n\r\n"));
+    const std::string piece(102'400, 'a');  // allows for over 6 s each
+    for (int i = 0; i < 10; ++i) {
+        ASSERT_TRUE(client.send(piece));
+        std::this_thread::sleep_for(60ms);
+    }
+    EXPECT_EQ(client.read_answer().status, 200);
+}
+
+Awaitable<> pour_until(proxy::ClientStream& client, std::atomic<bool>& cut) {
+    const std::string piece(64 << 10, 'a');
+    client.begin(200, {}, std::nullopt);
+    bool sent = true;
+    for (int i = 0; sent && i < 4096; ++i) sent = co_await client.write({piece});
+    cut = !sent && client.gone();
+}
+
+TEST(WriteStall, CutsOffWhoTakesNothing) {
+    std::atomic<bool> cut = false;
+    config::Limits limits;
+    limits.write_stall = 300ms;
+    Host host([&](proxy::ClientStream& client) { return pour_until(client, cut); }, limits);
+    host.start_threads();
+    Client client(host.port());
+    const auto begun = steady_clock::now();
+    ASSERT_TRUE(client.send(get()));
+    EXPECT_TRUE(eventually([&] { return cut.load(); }));
+    EXPECT_GE(steady_clock::now() - begun, 300ms);
+    EXPECT_TRUE(eventually([&] { return host.connections() == 0; }));
+    Answer answer = client.read_head();
+    client.read_body(answer);
+    EXPECT_FALSE(answer.complete);
+}
+
+TEST(WriteStall, IsNoLimitForWhoTakesALittle) {
+    config::Limits limits;
+    limits.write_stall = 1s;
+    Host host(pour_some, limits);
+    host.start_threads();
+    Client client(host.port());
+    ASSERT_TRUE(client.send(get()));
+    Answer answer = client.read_head();
+    std::size_t next = 0;
+    client.read_body(answer, [&](const std::string& body) {
+        if (body.size() >= next) {
+            next = body.size() + (4 << 20);
+            std::this_thread::sleep_for(200ms);
+        }
+        return false;
+    });
+    EXPECT_TRUE(answer.complete);
+    EXPECT_EQ(answer.body.size(), std::size_t{32} << 20);
 }
 
 // ---- how many

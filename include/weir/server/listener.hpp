@@ -27,9 +27,11 @@ struct SessionSettings {
     std::atomic<std::uint64_t> refused_connections = 0;
     std::atomic<std::uint64_t> accept_failures = 0;
     std::atomic<bool> draining = false;  // answers say Connection: close; idle ones close
+    // From then on a body must keep a pace of 16 KiB/s, however short its pauses are. Constant once
+    // a listener was started, like those below.
+    std::chrono::milliseconds slow_body_after{30'000};
     // How long a connection that was answered and will be closed is read on, so that a client that
     // still sends its body gets to the answer: between two reads, and in all (as nginx does).
-    // Constant once a listener was started.
     std::chrono::milliseconds linger_idle{5'000};
     std::chrono::milliseconds linger{30'000};
 };
