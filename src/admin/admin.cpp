@@ -17,7 +17,6 @@ namespace weir::admin {
 namespace {
 
 constexpr std::string_view kPrefix = "/api/admin/";
-constexpr std::size_t kLargestBody = 64 << 10;
 constexpr std::size_t kMostQuoted = 64;  // of a caller's path, repeated in an error
 
 std::string_view as_text(const Digest& digest) noexcept {
@@ -38,8 +37,7 @@ http::ApiError unauthorized(bool presented) {
     return error;
 }
 
-// The words for clients name the base URL of the API that they use, and a limit that is another
-// one.
+// The words for clients name the base URL of the API that they use.
 http::ApiError unknown_call(std::string_view path) {
     constexpr std::array<std::string_view, 5> kCalls = {
         "/api/admin/keys",
@@ -58,17 +56,6 @@ http::ApiError unknown_call(std::string_view path) {
         "not_found"
     );
     error.status = 404;
-    return error;
-}
-
-http::ApiError too_large() {
-    http::ApiError error = bad_request(
-        fmt::format(
-            "The body is larger than the {} that this API takes.", human_size(kLargestBody)
-        ),
-        "request_too_large"
-    );
-    error.status = 413;
     return error;
 }
 
@@ -103,6 +90,18 @@ bool Admin::has_token(const http::Fields& fields) const {
 std::optional<http::Response> Admin::check_token(const http::RequestHead& head) const {
     if (has_token(head.fields)) return std::nullopt;
     return refuse(unauthorized(!bearer(head.fields).empty()));
+}
+
+http::Response Admin::body_too_large() {
+    // The words for clients name `limits.body`, which is not the limit here.
+    http::ApiError error = bad_request(
+        fmt::format(
+            "The body is larger than the {} that this API takes.", human_size(kLargestBody)
+        ),
+        "request_too_large"
+    );
+    error.status = 413;
+    return refuse(error);
 }
 
 http::Response Admin::handle(const http::RequestHead& head, std::string_view body) {
@@ -141,7 +140,7 @@ http::Response Admin::dispatch(const http::RequestHead& head, std::string_view b
             allowed += route.method;
             continue;
         }
-        if (body.size() > kLargestBody) return refuse(too_large());
+        if (body.size() > kLargestBody) return body_too_large();
         const auto name = percent_decode(segment);
         if (!name || (name->empty() && !segment.empty())) {
             return refuse(bad_request("The path is not properly percent-encoded.", "invalid_path"));

@@ -9,8 +9,6 @@ namespace weir::server {
 
 namespace {
 
-constexpr std::uint64_t kAdminBody = 64 << 10;
-
 bool below(std::string_view path, std::string_view prefix) noexcept {
     return path.starts_with(prefix) && (path.size() == prefix.size() || path[prefix.size()] == '/');
 }
@@ -51,9 +49,12 @@ Awaitable<> GatewayHandler::administer(
         co_await send(client, begun, *refusal);
         co_return;
     }
-    const auto body = co_await client.read_body(kAdminBody);
+    const auto body = co_await client.read_body(admin::Admin::kLargestBody);
     if (!body) {
-        co_await send(client, begun, body.error().response());
+        const bool large = body.error().status == 413;
+        co_await send(
+            client, begun, large ? admin::Admin::body_too_large() : body.error().response()
+        );
         co_return;
     }
     http::Response response;

@@ -90,6 +90,15 @@ TEST(Keys, TheAdminTokenAndClientsKeysOpenOnlyTheirOwn) {
     EXPECT_EQ(with("GET", "/v1/models", gateway.admin_token()), 401);
 }
 
+TEST(Keys, ABodyTooLargeForThemIsToldOfTheLimitThatItMet) {
+    FakeUpstream upstream(say_an_answer);
+    TestGateway gateway({.upstream_url = upstream.url()});
+    const Answer answer = admin(gateway, "POST", "keys", std::string(70'000, ' '));
+    EXPECT_EQ(answer.status, 413);
+    EXPECT_NE(answer.body.find("64 KiB"), std::string::npos) << answer.body;
+    EXPECT_EQ(answer.body.find("limits"), std::string::npos) << answer.body;
+}
+
 TEST(Usage, TellsWhatWasUsed) {
     FakeUpstream upstream(say_an_answer);
     TestGateway gateway(

@@ -5,6 +5,7 @@
 // secrets. A key's text appears once, in the answer that made it.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -45,7 +46,10 @@ public:
     // The refusal of whoever does not bear the token, to be given before a body is read. Any
     // thread, never blocks.
     [[nodiscard]] std::optional<http::Response> check_token(const http::RequestHead& head) const;
-    // Never throws. `body` is the whole request body; over 64 KiB it is refused.
+    static constexpr std::size_t kLargestBody = 64 << 10;
+    // What a larger body gets; for those who read it.
+    [[nodiscard]] static http::Response body_too_large();
+    // Never throws. `body` is the whole request body; over kLargestBody it is refused.
     [[nodiscard]] http::Response handle(const http::RequestHead& head, std::string_view body);
 
 private:
