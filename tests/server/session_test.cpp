@@ -241,6 +241,7 @@ TEST(Leaving, BytesBehindTheRequestAreNoLeaving) {
 TEST(HeadTime, IsOneTimeForSilenceAndHeadOfANewConnection) {
     config::Limits limits;
     limits.head_time = 1500ms;
+    limits.keep_alive = 2000ms;
     Host host(say_ok, limits);
     host.start_threads();
     const auto begun = steady_clock::now();
@@ -254,7 +255,10 @@ TEST(HeadTime, IsOneTimeForSilenceAndHeadOfANewConnection) {
     ASSERT_TRUE(kept.send(get()));
     EXPECT_EQ(kept.read_answer().status, 200);
     std::this_thread::sleep_for(1600ms);
-    ASSERT_TRUE(kept.send(get()));
+    const std::string next = get();
+    ASSERT_TRUE(kept.send(next.substr(0, 5)));
+    std::this_thread::sleep_for(700ms);
+    ASSERT_TRUE(kept.send(next.substr(5)));
     EXPECT_EQ(kept.read_answer().status, 200);
 }
 
