@@ -112,9 +112,8 @@ void SecretMask::mask_whole(std::string& text) {
         char* const end = at + text.size();
         // Not std::string::find(): that stops at each first letter, which costs 170 us in 1 MB of
         // chat, memmem 37.
-        while (void* const found = ::memmem(
-                   at, static_cast<std::size_t>(end - at), needle.data(), needle.size()
-               )) {
+        while (void* const found =
+                   ::memmem(at, static_cast<std::size_t>(end - at), needle.data(), needle.size())) {
             at = std::fill_n(static_cast<char*>(found), needle.size(), '*');
             seen_ = true;
         }

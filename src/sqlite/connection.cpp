@@ -156,7 +156,8 @@ Result<> Connection::Impl::set_up() {
             return fail(
                 ErrorCode::kStorage,
                 fmt::format(
-                    "{} cannot be written: give it to the user that Weir runs as (chown, chmod u+rw)",
+                    "{} cannot be written: give it to the user that Weir runs as (chown, chmod "
+                    "u+rw)",
                     path
                 )
             );

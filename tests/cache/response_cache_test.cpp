@@ -319,8 +319,8 @@ TEST_F(ResponseCacheTest, DamageInTheMiddleOfARunIsAMissAndANewFile) {
         EXPECT_EQ(body_of("7"), "(miss)");
         return set_aside().size() == 1;
     }));
-    // `entries` is the old file's until the new one is open; what is stored is in the new one. It is
-    // found there at once, not only when the reader would have tried the old file again.
+    // `entries` is the old file's until the new one is open; what is stored is in the new one. It
+    // is found there at once, not only when the reader would have tried the old file again.
     EXPECT_TRUE(comes_true([&] {
         store("new", "answer");
         EXPECT_EQ(body_of("7"), "(miss)");  // keeps the reader trying

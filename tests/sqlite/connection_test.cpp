@@ -74,7 +74,9 @@ TEST(Connection, TakesBackAFileThatIsOpenToTheWorld) {
 // SQLite would open it for reading and fail at the first INSERT, long after the start.
 TEST(Connection, RefusesAFileThatItMayNotWrite) {
     const ScratchDir dir;
-    { const Connection made = open_or_die(dir / "a.db"); }
+    {
+        const Connection made = open_or_die(dir / "a.db");
+    }
     // Ours, and write-protected by hand: taken back.
     ASSERT_EQ(::chmod((dir / "a.db").c_str(), 0444), 0);
     EXPECT_TRUE(Connection::open(dir / "a.db", {}));
