@@ -113,6 +113,10 @@ Awaitable<> run_asker(ModelLists& lists, SnapshotPtr snapshot, Asker& asker) {
 // A worker whose loop the test's own thread runs.
 class ModelListsTest : public testing::Test {
 protected:
+    // The askers outlive their coroutines, their signals must not outlive the context.
+    ~ModelListsTest() override {
+        for (Asker& asker : askers_) asker.signal.reset();
+    }
     void upstreams(const std::vector<const FakeUpstream*>& all, std::string key = "") {
         auto config = std::make_shared<config::Config>();
         for (const FakeUpstream* const one : all) {
