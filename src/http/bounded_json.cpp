@@ -1,5 +1,6 @@
 #include "weir/http/bounded_json.hpp"
 
+#include <array>
 #include <cstddef>
 
 #include <nlohmann/json.hpp>
@@ -11,9 +12,12 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr std::size_t kMaxDepth = 64;  // as of requests (json_walk)
+// The tree keeps the order of members and looks through all of them for each new one.
+constexpr std::size_t kMostMembers = 1024;
 
 // Right for JSON; whatever else this lets through, the parser refuses.
-bool nests_too_deep(std::string_view text) noexcept {
+bool is_too_deep_or_wide(std::string_view text) noexcept {
+    std::array<std::size_t, kMaxDepth + 1> members{};
     std::size_t depth = 0;
     bool in_string = false;
     for (std::size_t i = 0; i < text.size(); ++i) {
@@ -28,6 +32,9 @@ bool nests_too_deep(std::string_view text) noexcept {
             in_string = true;
         } else if (c == '[' || c == '{') {
             if (++depth > kMaxDepth) return true;
+            members[depth] = 0;
+        } else if (c == ':') {
+            if (++members[depth] > kMostMembers) return true;
         } else if ((c == ']' || c == '}') && depth > 0) {
             --depth;
         }
@@ -40,7 +47,7 @@ bool nests_too_deep(std::string_view text) noexcept {
 // Not with the parser's callback: with one it looks, at the end of each object, through all that
 // stands before it in the same list, which takes half a minute for a list of 100,000.
 std::optional<Json> parse_bounded_json(std::string_view text) {
-    if (nests_too_deep(text)) return std::nullopt;
+    if (is_too_deep_or_wide(text)) return std::nullopt;
     Json json = Json::parse(text, nullptr, false);
     if (json.is_discarded()) return std::nullopt;
     return json;

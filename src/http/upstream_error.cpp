@@ -4,7 +4,7 @@
 #include <charconv>
 #include <chrono>
 
-#include <nlohmann/json.hpp>
+#include <simdjson.h>
 
 #include "weir/base/text.hpp"
 #include "weir/http/error_body.hpp"
@@ -16,7 +16,6 @@ namespace {
 
 constexpr std::chrono::seconds kLongestWait{60};  // SDKs sleep through whatever they are told
 constexpr std::chrono::seconds kUsualWait{2};
-constexpr int kMaxDepth = 64;
 
 std::chrono::seconds bounded_wait(const Fields& fields) {
     const auto text = fields.find("retry-after");
@@ -35,21 +34,16 @@ struct Told {
     bool quota = false;  // which says that the account is out of money
 };
 
+// By simdjson, which takes any nesting and any width in linear time: this is a worker's.
 Told read_error(std::string_view body) {
-    bool too_deep = false;
-    // Whatever nests deeper than any API does is no error object: copying it would recurse.
-    const auto guard = [&too_deep](int depth, nlohmann::json::parse_event_t, nlohmann::json&) {
-        too_deep = too_deep || depth > kMaxDepth;
-        return !too_deep;
-    };
-    const auto json = nlohmann::json::parse(body, guard, false);
-    if (too_deep || !json.is_object()) return {};
-    const auto error = json.find("error");
-    if (error == json.end() || !error->is_object()) return {};
-    const auto is_quota = [&error](const char* member) {
-        const auto found = error->find(member);
-        return found != error->end() && found->is_string() &&
-               found->get_ref<const std::string&>() == "insufficient_quota";
+    simdjson::dom::parser parser;
+    simdjson::dom::element answer;
+    simdjson::dom::object error;
+    if (parser.parse(body.data(), body.size()).get(answer) != simdjson::SUCCESS) return {};
+    if (answer["error"].get(error) != simdjson::SUCCESS) return {};
+    const auto is_quota = [&error](std::string_view member) {
+        std::string_view text;
+        return error[member].get(text) == simdjson::SUCCESS && text == "insufficient_quota";
     };
     return {.error = true, .quota = is_quota("code") || is_quota("type")};
 }

@@ -50,6 +50,17 @@ TEST(BoundedJson, TakesNoMoreTimeForManyObjectsThanForOthers) {
     EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::seconds(30));
 }
 
+TEST(BoundedJson, RefusesAnObjectOfTooManyMembers) {
+    const auto wide = [](int members) {
+        std::string text = R"({"in":{"a:":[{"b":1},{"b":1}]})";
+        for (int i = 1; i < members; ++i) text += ",\"m" + std::to_string(i) + "\":0";
+        return text + "}";
+    };
+    EXPECT_TRUE(parse_bounded_json(wide(1024)));
+    EXPECT_FALSE(parse_bounded_json(wide(1025)));
+    EXPECT_TRUE(parse_bounded_json("[" + wide(1024) + "," + wide(1024) + "]"));
+}
+
 TEST(BoundedJson, GivesWhatItSaysInItsOrder) {
     const auto json = parse_bounded_json(R"({"z":1,"a":[true,null,"x"]})");
     ASSERT_TRUE(json);

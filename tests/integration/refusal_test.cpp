@@ -35,6 +35,21 @@ TEST(Refusal, OfDeeplyNestedJsonIsSurvived) {
     EXPECT_EQ(used(gateway, "alice"), 0);
 }
 
+// Each brace once: what a worker does for one refusal, all its other clients wait for.
+TEST(Refusal, OfManySmallObjectsHoldsNoWorkerUp) {
+    std::string wide = "{\"error\":{\"a\":[{}";
+    while (wide.size() < 240'000) wide += ",{}";
+    wide += "]}}";
+    FakeUpstream upstream([&](Wire& wire, const SeenRequest&) { wire.json(wide, 500); });
+    TestGateway gateway({.upstream_url = upstream.url()});
+    const auto begun = std::chrono::steady_clock::now();
+    const Answer answer = ask(gateway.port(), {.key = kAlice, .body = chat_body("x")});
+    EXPECT_EQ(answer.status, 500);
+    EXPECT_EQ(answer.body, wide);
+    // Milliseconds; 20 s if each object looks at all before it.
+    EXPECT_LT(std::chrono::steady_clock::now() - begun, 10s);
+}
+
 TEST(Refusal, ThatIsTooLongOrDoesNotComeWholeIsToldInOurWords) {
     FakeUpstream upstream([](Wire& wire, const SeenRequest& request) {
         if (request.body.find("too long") != std::string::npos) {

@@ -10,8 +10,8 @@
 
 namespace weir::http {
 
-// Members keep their order; of equal names the last one wins. nullopt: not JSON, or nested deeper
-// than 64, as no API's answers are.
+// Members keep their order; of equal names the last one wins. nullopt: not JSON, nested deeper than
+// 64, or with over 1024 members in one object, as no API's answers are.
 [[nodiscard]] std::optional<nlohmann::ordered_json> parse_bounded_json(std::string_view text);
 
 }  // namespace weir::http
