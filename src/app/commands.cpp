@@ -249,6 +249,7 @@ std::optional<std::string> unknown_command(const CLI::App& app, int argc, const 
         const auto found = std::ranges::find(commands, word, &CLI::App::get_name);
         if (found == commands.end()) {
             std::vector<std::string_view> names;
+            names.reserve(commands.size());
             for (const auto* command : commands) names.emplace_back(command->get_name());
             const auto near = nearest(word, names);
             return fmt::format(

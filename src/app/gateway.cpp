@@ -255,7 +255,7 @@ struct Gateway::Impl {
         );
         log::set_level(now.log.level);
         server->publish(std::move(*snapshot));
-        const auto waiting = waiting_for_restart(*started_with, now);
+        auto waiting = waiting_for_restart(*started_with, now);
         if (!waiting.empty()) {
             log::warn(
                 "changed settings wait for a restart",
