@@ -18,7 +18,8 @@ COPY --from=build /src/build/release/bin/weir /usr/local/bin/weir
 RUN set -e; mkdir -p /image/tmp /image/data /image/usr/local/bin; \
     ldd /usr/local/bin/weir > /tmp/linked; ! grep 'not found' /tmp/linked; \
     grep -o '/[^ ]*' /tmp/linked | sort -u | xargs cp -L --parents -t /image; \
-    cp -a --parents -t /image /etc/ssl/certs /usr/lib/ssl /usr/share/ca-certificates; \
+    cp -a --parents -t /image /etc/ssl/certs /usr/lib/ssl /usr/share/ca-certificates \
+        /usr/share/zoneinfo; \
     cp /usr/local/bin/weir /image/usr/local/bin/; \
     echo 'weir:x:10001:10001::/data:/nonexistent' > /image/etc/passwd; \
     echo 'weir:x:10001:' > /image/etc/group; \

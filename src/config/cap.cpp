@@ -146,7 +146,9 @@ std::string Cap::in_words() const {
     );
 }
 
-std::expected<Cap, std::string> parse_allow(std::string_view text) {
+std::expected<Cap, std::string> parse_allow(
+    std::string_view text, std::shared_ptr<const TimeZone> /*zone*/
+) {
     text = trim(text);
     if (text.size() > 100) return std::unexpected(std::string(kShape));
     if (auto later = later_kind(text)) return std::unexpected(std::move(*later));

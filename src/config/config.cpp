@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "weir/base/text.hpp"
+
 namespace weir::config {
 
 const Plan* Config::find_plan(std::string_view name) const noexcept {
@@ -14,13 +16,21 @@ const Model* Config::find_model(std::string_view name) const noexcept {
     return found == models.end() ? nullptr : &*found;
 }
 
-std::vector<std::string> Config::secrets() const {
-    std::vector<std::string> all;
-    for (const Upstream& upstream : upstreams) {
-        if (!upstream.key.empty()) all.push_back(upstream.key);
-    }
-    for (const Key& key : keys) all.push_back(key.secret);
-    return all;
+const Team* Config::find_team(std::string_view name) const noexcept {
+    const auto found = std::ranges::find(teams, name, &Team::name);
+    return found == teams.end() ? nullptr : &*found;
+}
+
+const CapSet* Config::find_key_caps(std::string_view name) const noexcept {
+    const auto found = std::ranges::find(keys, name, &Key::name);
+    return found == keys.end() || found->caps.empty() ? nullptr : &found->caps;
+}
+
+const Price* Config::find_price(std::string_view model) const noexcept {
+    const auto found = std::ranges::find_if(prices, [model](const PricedModels& one) {
+        return glob_match(one.models, model);
+    });
+    return found == prices.end() ? nullptr : &found->price;
 }
 
 }  // namespace weir::config

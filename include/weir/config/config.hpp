@@ -58,7 +58,26 @@ struct Upstream {
 
 struct Model {
     std::string name;
-    std::string serve_as;  // empty: as it is; chains of aliases are followed when loading
+    std::string serve_as;          // empty: as it is; chains of aliases are followed when loading
+    std::uint64_t max_output = 0;  // tokens of one answer; 0: not told
+};
+
+// What a model costs, in nano-dollars per million tokens.
+struct Price {
+    std::uint64_t input = 0;
+    std::uint64_t cached_input = 0;
+    std::uint64_t output = 0;
+};
+struct PricedModels {
+    std::string models;  // a name or a glob, case-insensitive, on the served model
+    Price price;
+};
+
+// What a body may carry beside text.
+struct Inputs {
+    bool image = true;
+    bool audio = true;
+    bool file = true;
 };
 
 struct Plan {
@@ -66,6 +85,16 @@ struct Plan {
     CapSet caps;
     std::vector<std::string> models = {"*"};  // allow list, globs
     std::vector<std::string> deny;            // globs, stronger than `models`
+    Inputs inputs;
+    std::uint64_t max_input_bytes = 0;  // of a body; 0: limits.body alone
+    std::uint64_t max_output = 0;       // tokens of one answer at most; 0: no bound
+};
+
+// Keys that share caps (and the cache, see Scope). A key may name a team that is not here: then the
+// team has no caps.
+struct Team {
+    std::string name;
+    CapSet caps;
 };
 
 struct Key {
@@ -73,6 +102,7 @@ struct Key {
     std::string plan;    // names a Plan
     std::string team;    // empty: none
     std::string secret;  // secret, 16 or more characters
+    CapSet caps;         // beside its plan's
 };
 
 enum class Scope : std::uint8_t { kKey, kTeam, kAll };
@@ -85,6 +115,7 @@ struct Cache {
     std::uint64_t max_request_bytes = 4 << 20;
     std::uint64_t memory_bytes = 64 << 20;
     Scope scope = Scope::kTeam;
+    bool hits_counted = false;  // `hits: counted`: hits and followers are messages of their own
 };
 
 // When the built-in demo upstream answers.
@@ -100,15 +131,22 @@ struct Config {
     bool log_requests = true;
     std::vector<Upstream> upstreams;  // by priority, then as written
     std::vector<Model> models;
+    std::vector<PricedModels> prices;  // the config's own in the order written, then those shipped
+    std::shared_ptr<const TimeZone> timezone = TimeZone::find("UTC");  // for calendar caps
     std::vector<Plan> plans;
+    std::vector<Team> teams;
+    CapSet caps;  // global: everybody together
     std::vector<Key> keys;
     Cache cache;
     Demo demo = Demo::kNever;
 
     [[nodiscard]] const Plan* find_plan(std::string_view name) const noexcept;
     [[nodiscard]] const Model* find_model(std::string_view name) const noexcept;
-    // Every secret in here, for redaction.
-    [[nodiscard]] std::vector<std::string> secrets() const;
+    [[nodiscard]] const Team* find_team(std::string_view name) const noexcept;
+    // The caps under a declared key of that name; nullptr: it has none.
+    [[nodiscard]] const CapSet* find_key_caps(std::string_view name) const noexcept;
+    // The first line of `prices` that fits the served model; nullptr: nobody knows what it costs.
+    [[nodiscard]] const Price* find_price(std::string_view model) const noexcept;
 };
 
 }  // namespace weir::config

@@ -1,0 +1,96 @@
+// Days as people in a place count them, clock changes included.
+#include "weir/base/time_zone.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <random>
+
+#include <gtest/gtest.h>
+
+namespace weir {
+namespace {
+
+using namespace std::chrono;
+using std::chrono::days;
+
+WallTime at(int year, unsigned month, unsigned day, microseconds of_day = {}) {
+    return sys_days(std::chrono::year(year) / std::chrono::month(month) / std::chrono::day(day)) +
+           of_day;
+}
+
+TEST(TimeZoneTest, UtcIsAlwaysThereAndItsDaysAreAllTheSame) {
+    const auto utc = TimeZone::find("UTC");
+    ASSERT_NE(utc, nullptr);
+    EXPECT_EQ(utc->name(), "UTC");
+    const auto day = utc->day(at(2026, 11, 25, 10h));
+    EXPECT_EQ(day.begin, at(2026, 11, 25));
+    EXPECT_EQ(day.end, at(2026, 11, 26));
+    const auto week = utc->week(at(2026, 11, 25, 10h));  // a Wednesday
+    EXPECT_EQ(week.begin, at(2026, 11, 23));
+    EXPECT_EQ(week.end, at(2026, 11, 30));
+    const auto month = utc->month(at(2024, 2, 29, 23h));
+    EXPECT_EQ(month.begin, at(2024, 2, 1));
+    EXPECT_EQ(month.end, at(2024, 3, 1));
+    EXPECT_EQ(utc->month(at(2025, 12, 31)).end, at(2026, 1, 1));
+}
+
+TEST(TimeZoneTest, ADayHas23Or25HoursWhereClocksChange) {
+    const auto berlin = TimeZone::find("Europe/Berlin");
+    ASSERT_NE(berlin, nullptr);
+    const auto spring = berlin->day(at(2026, 3, 29, 12h));
+    EXPECT_EQ(spring.begin, at(2026, 3, 28, 23h));
+    EXPECT_EQ(spring.end - spring.begin, 23h);
+    const auto autumn = berlin->day(at(2026, 10, 25, 12h));
+    EXPECT_EQ(autumn.begin, at(2026, 10, 24, 22h));
+    EXPECT_EQ(autumn.end - autumn.begin, 25h);
+    EXPECT_EQ(berlin->month(at(2026, 10, 31, 22h + 59min)).end, at(2026, 10, 31, 23h));
+}
+
+TEST(TimeZoneTest, AMidnightThatClocksSkipIsTheFirstMomentBehindTheGap) {
+    // In Beirut clocks went from 00:00 to 01:00 on 27 March 2022.
+    const auto beirut = TimeZone::find("Asia/Beirut");
+    ASSERT_NE(beirut, nullptr);
+    const auto day = beirut->day(at(2022, 3, 27, 12h));
+    EXPECT_EQ(day.begin, at(2022, 3, 26, 22h));
+    EXPECT_EQ(day.end, at(2022, 3, 27, 21h));
+}
+
+TEST(TimeZoneTest, DaysFollowEachOtherWithoutAGap) {
+    std::mt19937_64 random(7);
+    for (const char* const name :
+         {"UTC",
+          "Asia/Shanghai",
+          "Europe/Berlin",
+          "Asia/Beirut",
+          "America/Sao_Paulo",
+          "Pacific/Apia",
+          "Australia/Lord_Howe",
+          "America/Havana"}) {
+        const auto zone = TimeZone::find(name);
+        ASSERT_NE(zone, nullptr) << name;
+        for (int i = 0; i < 2000; ++i) {
+            const WallTime now = at(2005, 1, 1) + seconds(random() % (25ULL * 365 * 86400));
+            for (const auto bounds : {zone->day(now), zone->week(now), zone->month(now)}) {
+                ASSERT_LE(bounds.begin, now) << name << ' ' << now.time_since_epoch().count();
+                ASSERT_GT(bounds.end, now) << name << ' ' << now.time_since_epoch().count();
+                ASSERT_LE(bounds.end - bounds.begin, days(31) + 2h);
+            }
+            const auto day = zone->day(now);
+            ASSERT_EQ(zone->day(day.end).begin, day.end) << name;
+            ASSERT_EQ(zone->day(day.begin).begin, day.begin) << name;
+            ASSERT_EQ(zone->day(day.begin - 1us).end, day.begin) << name;
+        }
+    }
+}
+
+TEST(TimeZoneTest, AnUnknownNameIsNoZone) {
+    for (const char* const name : {"", "Mars/Base", "../etc/passwd", "utc+1", "Europe"}) {
+        EXPECT_EQ(TimeZone::find(name), nullptr) << name;
+    }
+    const auto names = TimeZone::names();
+    EXPECT_TRUE(std::ranges::binary_search(names, "Asia/Shanghai"));
+    EXPECT_TRUE(std::ranges::binary_search(names, "UTC"));
+}
+
+}  // namespace
+}  // namespace weir
