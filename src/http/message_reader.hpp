@@ -16,6 +16,7 @@
 
 #include <boost/asio/buffer.hpp>
 #include <boost/beast/http/basic_parser.hpp>
+#include <boost/beast/http/field.hpp>
 
 #include "weir/base/text.hpp"
 #include "weir/http/message.hpp"
@@ -62,6 +63,14 @@ struct FramingFacts {
             if (iequals(option, "close")) close = true;
             if (iequals(option, "keep-alive")) keep_alive = true;
         });
+    }
+    // Takes the fields that frame a message, and no notice of others.
+    [[nodiscard]] std::optional<Fault> see(boost::beast::http::field id, std::string_view value) {
+        using boost::beast::http::field;
+        if (id == field::content_length) return see_length(value);
+        if (id == field::transfer_encoding) return see_encoding(value);
+        if (id == field::connection) see_connection(value);
+        return std::nullopt;
     }
     [[nodiscard]] std::optional<Fault> judge(int minor_version) const {
         if (encodings == 0) return std::nullopt;

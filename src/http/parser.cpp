@@ -104,16 +104,8 @@ struct RequestSink {
 
     std::optional<Fault> on_field(field id, std::string_view name, std::string_view value) {
         if (head.fields.size() >= kMaxFields) return Fault{431, "The head has over 100 fields."};
+        if (auto fault = framing.see(id, value)) return fault;
         switch (id) {
-            case field::content_length:
-                if (auto fault = framing.see_length(value)) return fault;
-                break;
-            case field::transfer_encoding:
-                if (auto fault = framing.see_encoding(value)) return fault;
-                break;
-            case field::connection:
-                framing.see_connection(value);
-                break;
             case field::host:
                 if (++hosts > 1) return Fault{400, "Host stands more than once."};
                 if (!is_host(value)) return Fault{400, "Host is not a host name."};

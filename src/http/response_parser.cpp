@@ -36,19 +36,7 @@ struct ResponseSink {
 
     std::optional<Fault> on_field(field id, std::string_view name, std::string_view value) {
         if (head.fields.size() >= kMaxFields) return Fault{502, "The head has over 100 fields."};
-        switch (id) {
-            case field::content_length:
-                if (auto fault = framing.see_length(value)) return fault;
-                break;
-            case field::transfer_encoding:
-                if (auto fault = framing.see_encoding(value)) return fault;
-                break;
-            case field::connection:
-                framing.see_connection(value);
-                break;
-            default:
-                break;
-        }
+        if (auto fault = framing.see(id, value)) return fault;
         head.fields.add(name, value);
         return std::nullopt;
     }
