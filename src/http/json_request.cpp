@@ -2,11 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cstring>
-#include <utility>
-#include <vector>
-
-#include "weir/base/text.hpp"
+#include <system_error>
 
 #include "json_walk.hpp"
 
@@ -137,9 +133,8 @@ bool Walk::picked_root(std::string_view key, std::string_view text) {
         if (!null && text != "false") stored(key);
     } else if (key == "store") {
         request_.store = text == "true";
-    } else if (key == "max_tokens" || key == "max_completion_tokens" ||
-               key == "max_output_tokens") {
-        if (!null) request_.output_limit_set = true;
+    } else if (key.starts_with("max_")) {
+        picked_output_limit(key, text);
     } else if (key == "n") {
         std::uint64_t n = 0;
         const auto [behind, error] = std::from_chars(text.data(), text.data() + text.size(), n);
@@ -152,6 +147,23 @@ bool Walk::picked_root(std::string_view key, std::string_view text) {
         if (text[first] == '"' || text[first] == '[') prompts_ = last_count_;
     }
     return true;
+}
+
+void Walk::picked_output_limit(std::string_view key, std::string_view text) {
+    const auto* const field = std::ranges::find(kOutputLimitFields, key);
+    if (field == kOutputLimitFields.end()) return;
+    if (text != "null") request_.output_limit_set = true;
+    std::uint64_t tokens = 0;
+    const char* const end = text.data() + text.size();
+    const auto [behind, error] = std::from_chars(text.data(), end, tokens);
+    const bool digits = text.find_first_not_of("0123456789") == std::string_view::npos;
+    // More digits than 64 bits have are a whole number, too, and no less of a limit.
+    if (digits && error == std::errc::result_out_of_range) tokens = UINT64_MAX;
+    if (digits) {
+        request_.output_limits.push_back({*field, tokens, span(text)});
+    } else {
+        request_.unclear_limits.push_back({*field, span(text)});
+    }
 }
 
 bool Walk::picked_stream_options(std::string_view key, std::string_view text) {
@@ -179,62 +191,6 @@ std::expected<JsonRequest, JsonFault> read_json_request(const Buffer& body, bool
     static_assert(Buffer::kPadding >= json::kOverRead);
     static thread_local json::Walk walk;
     return walk.run(body.view(), want_canonical);
-}
-
-Result<Buffer> rewrite_body(
-    std::string_view body,
-    const JsonRequest& request,
-    std::optional<std::string_view> model,
-    bool add_include_usage,
-    BufferBudget* budget
-) {
-    struct Splice {
-        TextSpan at;
-        std::string text;
-    };
-    std::vector<Splice> splices;
-    std::string front;  // members that go right behind the body's opening brace
-    if (model && request.model_at) {
-        splices.push_back({*request.model_at, json_quote(*model)});
-    } else if (model) {
-        front += R"("model":)" + json_quote(*model);
-    }
-    if (add_include_usage && !request.include_usage) {
-        if (request.include_usage_at) {
-            splices.push_back({*request.include_usage_at, "true"});
-        } else if (request.stream_options_at && request.stream_options_empty) {
-            splices.push_back({*request.stream_options_at, R"({"include_usage":true})"});
-        } else if (request.stream_options_at) {
-            splices.push_back(
-                {{request.stream_options_at->offset + 1, 0}, R"("include_usage":true,)"}
-            );
-        } else {
-            if (!front.empty()) front += ',';
-            front += R"("stream_options":{"include_usage":true})";
-        }
-    }
-    if (!front.empty()) {
-        if (!request.body_empty) front += ',';
-        splices.push_back({{request.body_open, 0}, std::move(front)});
-    }
-    std::ranges::sort(splices, {}, [](const Splice& splice) { return splice.at.offset; });
-
-    std::size_t grown = body.size();
-    for (const Splice& splice : splices) grown += splice.text.size();
-    Buffer out(budget);
-    if (auto room = out.reserve(grown); !room) return std::unexpected(std::move(room.error()));
-    std::size_t done = 0;
-    const auto put = [&out](std::string_view bytes) {
-        std::memcpy(out.room().data(), bytes.data(), bytes.size());
-        out.commit(bytes.size());
-    };
-    for (const Splice& splice : splices) {
-        put(body.substr(done, splice.at.offset - done));
-        put(splice.text);
-        done = splice.at.offset + splice.at.length;
-    }
-    put(body.substr(done));
-    return out;
 }
 
 }  // namespace weir::http

@@ -94,6 +94,7 @@ private:
     // --- what the gateway decides by; `text` is the value just read ---
     bool picked(Where where, std::string_view key, std::string_view text);
     bool picked_root(std::string_view key, std::string_view text);
+    void picked_output_limit(std::string_view key, std::string_view text);
     bool picked_stream_options(std::string_view key, std::string_view text);
     void stored(std::string_view field) {
         if (request_.stateful) return;

@@ -15,10 +15,11 @@ namespace {
 std::shared_ptr<const Buffer> body_for_upstream(
     const Exchange& x, bool inject_usage, BufferBudget& bodies
 ) {
-    std::optional<std::string_view> model;
-    if (!x.serve_as.empty()) model = x.serve_as;  // also where the API's default is meant
-    if (!model && !inject_usage) return x.body;
-    auto rewritten = http::rewrite_body(x.body->view(), x.json, model, inject_usage, &bodies);
+    http::Rewrite rewrite;
+    if (!x.serve_as.empty()) rewrite.model = x.serve_as;  // also where the API's default is meant
+    rewrite.add_include_usage = inject_usage;
+    if (!rewrite.model && !inject_usage) return x.body;
+    auto rewritten = http::rewrite_body(x.body->view(), x.json, rewrite, &bodies);
     if (!rewritten) return nullptr;
     return std::make_shared<const Buffer>(std::move(*rewritten));
 }

@@ -38,9 +38,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     }
     require(!full->canonical_complete || is_json_elsewhere(text));
     require(full->model == quick->model && full->stream == quick->stream);
-    const auto changed = http::rewrite_body(text, *full, "other", true);
+    http::Rewrite rewrite{"other", true, 100, "max_tokens"};
+    const auto changed = http::rewrite_body(text, *full, rewrite);
     require(changed.has_value());
     const auto again = http::read_json_request(*changed, true);
     require(again.has_value() && again->model == "other" && again->include_usage);
+    require(again->output_limit().value_or(0) <= 100);
     return 0;
 }

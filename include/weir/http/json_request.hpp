@@ -13,14 +13,17 @@
 // `stream_options` left out. Two bodies have the same form exactly if they mean the same request.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <expected>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "weir/base/buffer.hpp"
+#include "weir/http/api.hpp"
 
 namespace weir::http {
 
@@ -28,6 +31,24 @@ namespace weir::http {
 struct TextSpan {
     std::size_t offset = 0;
     std::size_t length = 0;
+};
+
+// How many tokens an answer may have, at most: the names that the APIs have for it.
+inline constexpr std::array<std::string_view, 3> kOutputLimitFields = {
+    "max_tokens", "max_completion_tokens", "max_output_tokens"
+};
+
+// A whole number at one of these names, at the top level.
+struct OutputLimit {
+    std::string_view field;    // of kOutputLimitFields
+    std::uint64_t tokens = 0;  // UINT64_MAX for all that 64 bits do not hold
+    TextSpan at;               // the number
+};
+// Anything else there: null, a string, -1, 1.5, true, ... To refuse it is the upstream's; some take
+// -1 for "no limit" and "100" for 100.
+struct UnclearLimit {
+    std::string_view field;
+    TextSpan at;
 };
 
 struct JsonRequest {
@@ -54,9 +75,17 @@ struct JsonRequest {
     bool stateful = false;
     std::string stateful_field;  // the first such field
     std::optional<std::string> previous_response_id;
-    bool output_limit_set = false;  // max_tokens, max_completion_tokens or max_output_tokens
-    std::uint64_t choices = 1;      // answers: `n`, times the prompts of a list of prompts
+    bool output_limit_set = false;  // one of kOutputLimitFields is there and not null
+    std::vector<OutputLimit> output_limits;
+    std::vector<UnclearLimit> unclear_limits;
+    std::uint64_t choices = 1;  // answers: `n`, times the prompts of a list of prompts
     bool store = false;  // "store": true, a wish that an answer from the cache does not fulfil
+
+    // The largest of the limits.
+    [[nodiscard]] std::optional<std::uint64_t> output_limit() const;
+    // The same, of those that the API of this shape reads: a `max_output_tokens: 1` in a chat body
+    // bounds nothing.
+    [[nodiscard]] std::optional<std::uint64_t> output_limit(Shape shape) const;
 };
 
 // What is wrong with the body, for a 400.
@@ -74,15 +103,32 @@ struct JsonFault {
     const Buffer& body, bool want_canonical
 );
 
-// The body with the value at `model_at` replaced by `model` (put in where there is none), and/or
-// with stream_options.include_usage true. All other bytes stay as they are. kOverloaded: the
-// budget has no room for it.
+// What rewrite_body() changes.
+struct Rewrite {
+    std::optional<std::string_view> model = {};  // in the place of the body's, or put in
+    bool add_include_usage = false;              // stream_options.include_usage becomes true
+    // Tokens. Each larger limit in the body becomes this one, and so does what may be read as one
+    // (strings, numbers that are not whole or below 0); true, lists and objects stay, for the
+    // upstream to refuse. If the body then has no limit that the API of `output_limit_field` reads,
+    // that field is put in, or its null replaced. (max_tokens and max_completion_tokens count as
+    // one here: an upstream refuses both together.)
+    std::optional<std::uint64_t> output_limit = {};
+    std::string_view output_limit_field = {};  // of output_limit_field(); empty: nothing is put in
+};
+
+// All other bytes stay as they are. `request` was read from `body`. kOverloaded: the budget has no
+// room for the new one.
 [[nodiscard]] Result<Buffer> rewrite_body(
     std::string_view body,
     const JsonRequest& request,
-    std::optional<std::string_view> model,
-    bool add_include_usage,
+    const Rewrite& rewrite,
     BufferBudget* budget = nullptr
 );
+
+// The name by which to bound an answer: max_output_tokens for responses, max_tokens elsewhere,
+// which every compatible server knows; but OpenAI's reasoning models (o1, o3, ..., gpt-5 and later)
+// refuse it in chats and want max_completion_tokens. Empty: the API has no such limit.
+// `model`: as served, also with a vendor's "openai/" or a fine-tuned one's "ft:" in front.
+[[nodiscard]] std::string_view output_limit_field(Shape shape, std::string_view model) noexcept;
 
 }  // namespace weir::http
