@@ -200,6 +200,11 @@ Found find_endpoint(std::string_view method, std::string_view path) noexcept {
     return found;
 }
 
+std::string_view path_behind_v1(std::string_view path) noexcept {
+    constexpr std::string_view kPrefix = "/v1/";
+    return path.starts_with(kPrefix) ? path.substr(kPrefix.size()) : std::string_view();
+}
+
 const Endpoint* endpoints_begin() noexcept {
     return kTable.data();
 }

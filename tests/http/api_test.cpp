@@ -208,5 +208,13 @@ TEST(Api, OptionalModelsHaveTheApisDefault) {
     EXPECT_EQ(found("POST", "/v1/chat/completions")->default_model, "");
 }
 
+TEST(Api, GlobsSeeThePathBehindTheVersion) {
+    EXPECT_EQ(path_behind_v1("/v1/chat/completions"), "chat/completions");
+    EXPECT_EQ(path_behind_v1("/v1/models"), "models");
+    for (const char* path : {"", "/", "/v1", "/v1/", "/v2/models", "v1/models", "/V1/models"}) {
+        EXPECT_EQ(path_behind_v1(path), "") << path;
+    }
+}
+
 }  // namespace
 }  // namespace weir::http

@@ -38,6 +38,9 @@ struct Found {
 // readers could understand differently (dot segments, encoded or not, empty segments, %00, doubly
 // encoded bytes) are kUnknown.
 [[nodiscard]] Found find_endpoint(std::string_view method, std::string_view path) noexcept;
+// "chat/completions" of "/v1/chat/completions": what globs on endpoints are matched with. Empty:
+// not behind "/v1/".
+[[nodiscard]] std::string_view path_behind_v1(std::string_view path) noexcept;
 // All rows, for docs and tests.
 [[nodiscard]] const Endpoint* endpoints_begin() noexcept;
 [[nodiscard]] const Endpoint* endpoints_end() noexcept;
