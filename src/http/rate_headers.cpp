@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string_view>
+#include <vector>
 
 #include "weir/base/text.hpp"
 
@@ -32,21 +33,49 @@ std::string seconds_up(std::chrono::microseconds span) {
     return integer(static_cast<std::uint64_t>(std::max<std::int64_t>(seconds, 0)));
 }
 
+std::uint64_t shown_amount(RateUnit unit, std::uint64_t amount) {
+    constexpr std::uint64_t kNanoDollarsOfACent = 10'000'000;
+    return unit == RateUnit::kMoney ? amount / kNanoDollarsOfACent : amount;
+}
+
+std::string_view unit_parameter(RateUnit unit) {
+    switch (unit) {
+        case RateUnit::kTokens:
+            return ";qu=\"tokens\"";
+        case RateUnit::kMoney:
+            return ";qu=\"usd-cents\"";
+        case RateUnit::kConcurrent:
+            return ";qu=\"concurrent-requests\"";
+        case RateUnit::kRequests:
+            break;
+    }
+    return "";
+}
+
+// A name that none of `others` has, so that a policy and its state find each other.
+std::string own_name(std::string name, std::span<const std::string> others) {
+    std::string own = name;
+    for (std::size_t i = 2; std::ranges::find(others, own) != others.end(); ++i) {
+        own = name.substr(0, name.size() - 1) + " (" + std::to_string(i) + ")\"";
+    }
+    return own;
+}
+
 bool tighter(const RateState& a, const RateState& b) {
     if (a.remaining != b.remaining) return a.remaining < b.remaining;
     return a.full_reset > b.full_reset;
 }
 
-void add_openai_headers(Fields& fields, std::span<const RateState> caps, bool tokens) {
+void add_openai_headers(Fields& fields, std::span<const RateState> caps, RateUnit unit) {
     const RateState* tightest = nullptr;
     for (const RateState& cap : caps) {
-        if (cap.tokens != tokens) continue;
+        if (cap.unit != unit) continue;
         if (tightest == nullptr || tighter(cap, *tightest)) tightest = &cap;
     }
     if (tightest == nullptr) return;
-    const std::string_view unit = tokens ? "tokens" : "requests";
-    const auto name = [unit](std::string_view what) {
-        return std::string("x-ratelimit-").append(what).append("-").append(unit);
+    const std::string_view what_of = unit == RateUnit::kTokens ? "-tokens" : "-requests";
+    const auto name = [what_of](std::string_view what) {
+        return std::string("x-ratelimit-").append(what).append(what_of);
     };
     fields.add(name("limit"), std::to_string(tightest->limit));
     fields.add(name("remaining"), std::to_string(tightest->remaining));
@@ -57,20 +86,23 @@ void add_openai_headers(Fields& fields, std::span<const RateState> caps, bool to
 
 void add_rate_headers(Fields& fields, std::span<const RateState> caps) {
     if (caps.empty()) return;
-    add_openai_headers(fields, caps, false);
-    add_openai_headers(fields, caps, true);
+    add_openai_headers(fields, caps, RateUnit::kRequests);
+    add_openai_headers(fields, caps, RateUnit::kTokens);
     std::string policy;
     std::string state;
+    std::vector<std::string> names;
+    names.reserve(caps.size());
     for (const RateState& cap : caps) {
         if (!policy.empty()) {
             policy += ", ";
             state += ", ";
         }
-        const std::string name = quoted(cap.name);
-        policy += name + ";q=" + integer(cap.limit);
+        names.push_back(own_name(quoted(cap.name), names));
+        const std::string& name = names.back();
+        policy += name + ";q=" + integer(shown_amount(cap.unit, cap.limit));
         if (cap.window.count() > 0) policy += ";w=" + seconds_up(cap.window);
-        if (cap.tokens) policy += ";qu=\"tokens\"";
-        state += name + ";r=" + integer(cap.remaining);
+        policy += unit_parameter(cap.unit);
+        state += name + ";r=" + integer(shown_amount(cap.unit, cap.remaining));
         if (cap.next_free.count() > 0) state += ";t=" + seconds_up(cap.next_free);
     }
     fields.add("ratelimit-policy", policy);

@@ -86,7 +86,7 @@ TEST(RateHeaders, NumbersStayWithinStructuredFieldIntegers) {
 
 TEST(RateHeaders, TokenCapsHaveTheirOwnHeaders) {
     RateState tokens = state("tokens", 150'000, 10);
-    tokens.tokens = true;
+    tokens.unit = RateUnit::kTokens;
     tokens.full_reset = seconds(360);
     Fields fields;
     add_rate_headers(fields, std::vector{state("messages", 60, 59), tokens});
@@ -100,6 +100,54 @@ TEST(RateHeaders, TokenCapsHaveTheirOwnHeaders) {
     Fields only_tokens;
     add_rate_headers(only_tokens, std::vector{tokens});
     EXPECT_FALSE(only_tokens.find("x-ratelimit-limit-requests"));
+}
+
+TEST(RateHeaders, MoneyIsToldInWholeCentsAndNeverTooMuch) {
+    RateState money = state("usd", 5'000'000'000, 4'999'999'999);
+    money.unit = RateUnit::kMoney;
+    Fields fields;
+    add_rate_headers(fields, std::vector{money});
+    EXPECT_EQ(fields.find("ratelimit-policy"), "\"usd\";q=500;w=14400;qu=\"usd-cents\"");
+    EXPECT_EQ(fields.find("ratelimit"), "\"usd\";r=499");
+    EXPECT_EQ(fields.size(), 2u);
+    money.limit = 12'345'678;
+    money.remaining = 9'999'999;
+    Fields small;
+    add_rate_headers(small, std::vector{money});
+    EXPECT_EQ(small.find("ratelimit-policy"), "\"usd\";q=1;w=14400;qu=\"usd-cents\"");
+    EXPECT_EQ(small.find("ratelimit"), "\"usd\";r=0");
+}
+
+TEST(RateHeaders, CapsOnWhatIsInFlightAreNotRequests) {
+    RateState at_once = state("4 at once", 4, 0);
+    at_once.unit = RateUnit::kConcurrent;
+    at_once.window = seconds(0);
+    Fields fields;
+    add_rate_headers(fields, std::vector{at_once, state("messages", 60, 59)});
+    EXPECT_EQ(fields.find("x-ratelimit-limit-requests"), "60");
+    EXPECT_EQ(
+        fields.find("ratelimit-policy"),
+        "\"4 at once\";q=4;qu=\"concurrent-requests\", \"messages\";q=60;w=14400"
+    );
+    Fields alone;
+    add_rate_headers(alone, std::vector{at_once});
+    EXPECT_FALSE(alone.find("x-ratelimit-limit-requests"));
+    EXPECT_EQ(alone.find("ratelimit"), "\"4 at once\";r=0");
+}
+
+TEST(RateHeaders, EqualNamesAreToldApart) {
+    Fields fields;
+    add_rate_headers(
+        fields,
+        std::vector{state("a", 1, 1), state("a", 2, 2), state("a (2)", 3, 3), state("a", 4, 4)}
+    );
+    EXPECT_EQ(
+        fields.find("ratelimit"), "\"a\";r=1, \"a (2)\";r=2, \"a (2) (2)\";r=3, \"a (3)\";r=4"
+    );
+    // Also those that only differ in what a header cannot say.
+    Fields odd;
+    add_rate_headers(odd, std::vector{state("\xc3", 1, 1), state("\xc4", 2, 2)});
+    EXPECT_EQ(odd.find("ratelimit"), "\"?\";r=1, \"? (2)\";r=2");
 }
 
 }  // namespace

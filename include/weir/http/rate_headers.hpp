@@ -11,19 +11,29 @@
 
 namespace weir::http {
 
+// What a cap counts.
+enum class RateUnit : std::uint8_t {
+    kRequests,
+    kTokens,
+    kMoney,       // in nano-dollars here, in whole cents in the headers
+    kConcurrent,  // messages in flight at the same time
+};
+
 struct RateState {
     std::string name;  // of the cap: its models pattern and allow text, made a Structured Fields
-                       // string here
+                       // string here; of equal names the later ones get " (2)", " (3)", ...
     std::uint64_t limit = 0;
     std::uint64_t remaining = 0;
-    std::chrono::seconds window{0};
+    std::chrono::seconds window{0};           // 0: none
     std::chrono::microseconds next_free{0};   // until one more is free; 0: nothing is used
     std::chrono::microseconds full_reset{0};  // until all are free
-    bool tokens = false;                      // a token cap, not one of messages
+    RateUnit unit = RateUnit::kRequests;
 };
 
 // Adds x-ratelimit-{limit,remaining,reset}-requests of the tightest (fewest remaining, then the
-// longest reset), the same with -tokens for token caps, and RateLimit-Policy / RateLimit with all.
+// longest reset) cap on messages, the same with -tokens of the tightest token cap, and
+// RateLimit-Policy / RateLimit with all caps. `qu` there is "tokens", "usd-cents" (rounded down:
+// never more than there is) or "concurrent-requests"; its default, "requests", is left out.
 // Nothing for an empty span.
 void add_rate_headers(Fields& fields, std::span<const RateState> caps);
 
