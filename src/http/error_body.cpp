@@ -1,8 +1,6 @@
 #include "weir/http/error_body.hpp"
 
 #include <algorithm>
-#include <array>
-#include <ctime>
 #include <utility>
 
 #include <fmt/format.h>
@@ -20,30 +18,9 @@ using std::chrono::seconds;
 // Longer text of a client's is cut where it is repeated.
 constexpr std::size_t kMaxQuoted = 200;
 
-// A window as people say it: "4 hours", "1 day", "90 seconds".
-std::string window_words(seconds span) {
-    static constexpr std::array<std::pair<std::int64_t, std::string_view>, 4> kUnits = {
-        {{86400, "day"}, {3600, "hour"}, {60, "minute"}, {1, "second"}}
-    };
-    const std::int64_t count = span.count();
-    for (const auto& [size, name] : kUnits) {
-        if (count % size != 0) continue;
-        return fmt::format("{} {}{}", count / size, name, count / size == 1 ? "" : "s");
-    }
-    return human_duration(span);
-}
-
-// "14:32:10 UTC", with its date if it is not within a day.
-std::string utc_words(std::int64_t at_us, bool with_date) {
-    // Rounded up, as retry-after is: never a moment too early.
-    const std::time_t second = std::chrono::ceil<seconds>(std::chrono::microseconds(at_us)).count();
-    std::tm utc{};
-    gmtime_r(&second, &utc);
-    std::string out;
-    if (with_date) {
-        out = fmt::format("{:04}-{:02}-{:02} ", utc.tm_year + 1900, utc.tm_mon + 1, utc.tm_mday);
-    }
-    return out + fmt::format("{:02}:{:02}:{:02} UTC", utc.tm_hour, utc.tm_min, utc.tm_sec);
+std::string plan_words(std::string_view plan) {
+    return plan.empty() ? std::string("the plan of your key")
+                        : fmt::format("the plan {}", shown(plan));
 }
 
 void append_member(std::string& out, std::string_view name, std::string_view value) {
@@ -181,8 +158,6 @@ ApiError closed_endpoint(std::string_view path, std::string_view plan, std::stri
             )
         );
     }
-    const std::string where = plan.empty() ? std::string("the plan of your key")
-                                           : fmt::format("the plan {}", shown(plan));
     return make_error(
         403,
         kInvalidRequest,
@@ -192,7 +167,7 @@ ApiError closed_endpoint(std::string_view path, std::string_view plan, std::stri
             "An administrator can open it with 'endpoints: [{}]' in {}.",
             shown(path),
             opens,
-            where
+            plan_words(plan)
         )
     );
 }
@@ -323,53 +298,52 @@ ApiError internal_error() {
     );
 }
 
-ApiError cap_reached(const SpentCap& cap) {
-    constexpr std::string_view kQuota = "insufficient_quota";
-    ApiError error = make_error(429, kQuota, kQuota, {});
-    error.should_not_retry = true;
-    const std::string window = cap.span.count() > 0 ? " in " + window_words(cap.span) : "";
-    const std::string models = cap.models.empty() || cap.models == "*" ? "" : " for " + cap.models;
-    error.message = fmt::format(
-        "You have used {} of {} message{}{}{}.",
-        cap.used,
-        cap.limit,
-        cap.limit == 1 ? "" : "s",
-        models,
-        window
-    );
-    if (cap.never) {
-        error.message +=
-            " None becomes free by itself. Ask the administrator of this gateway for more.";
-        return error;
-    }
-    // Rounded up: at exactly that time a message is admitted.
-    const seconds wait = std::max(std::chrono::ceil<seconds>(cap.retry_after), seconds(0));
-    error.retry_after = wait;
-    error.message += fmt::format(
-        " The next one is free at {}, in {}.",
-        utc_words(cap.free_at_us, wait >= std::chrono::hours(24)),
-        human_duration(wait)
-    );
-    return error;
-}
-
-ApiError at_once_reached(std::uint64_t limit, std::string_view models, seconds retry_after) {
-    const std::string for_models =
-        models.empty() || models == "*" ? std::string() : fmt::format(" for {}", models);
-    ApiError error = make_error(
-        429,
-        "requests",
-        "rate_limit_exceeded",
+ApiError input_not_allowed(std::string_view kind, std::string_view plan, std::string_view allowed) {
+    const std::string_view article = kind == "image" ? "an " : kind == "file" ? "a " : "";
+    return make_error(
+        403,
+        kInvalidRequest,
+        "input_not_allowed",
         fmt::format(
-            "{} message{} of yours{} {} in flight, which is as many as you may have at once. Wait "
-            "until one has ended.",
-            limit,
-            limit == 1 ? "" : "s",
-            for_models,
-            limit == 1 ? "is" : "are"
+            "The request carries {}{}, and {} takes only {}. An administrator can allow it with "
+            "'inputs: [{}, {}]' there.",
+            article,
+            kind,
+            plan_words(plan),
+            allowed,
+            allowed,
+            kind
         )
     );
-    error.retry_after = std::clamp(retry_after, seconds(1), kLongestTransient);
+}
+
+ApiError input_too_large(std::uint64_t limit_bytes, std::string_view plan) {
+    return make_error(
+        413,
+        kInvalidRequest,
+        "request_too_large",
+        fmt::format(
+            "The request's body is larger than the {} that {} takes. Send less, or ask the "
+            "administrator of this gateway to raise 'max_input' there.",
+            human_size(limit_bytes),
+            plan_words(plan)
+        )
+    );
+}
+
+ApiError model_not_priced(std::string_view model, std::string_view cap) {
+    ApiError error = make_error(
+        403,
+        kInvalidRequest,
+        "model_not_priced",
+        fmt::format(
+            "The cap {} counts money, and this gateway does not know what the model {} costs. An "
+            "administrator can add its price under 'prices:'.",
+            shown(cap),
+            shown(model)
+        )
+    );
+    error.param = "model";
     return error;
 }
 

@@ -43,10 +43,11 @@ std::int64_t wall_us() {
 
 http::ApiError spent(const quota::Refusal& refusal) {
     http::SpentCap cap;
-    cap.used = refusal.cap.window.used;
-    cap.limit = refusal.cap.window.limit;
+    cap.used = std::to_string(refusal.cap.window.used);
+    cap.limit = std::to_string(refusal.cap.window.limit) +
+                (refusal.cap.window.limit == 1 ? " message" : " messages");
     cap.models = refusal.cap.cap.models;
-    cap.span = refusal.cap.cap.span;
+    cap.time = http::window_words(refusal.cap.cap.span);
     cap.retry_after = refusal.retry_after;
     cap.free_at_us = wall_us() + refusal.retry_after.count();
     cap.never = refusal.never;

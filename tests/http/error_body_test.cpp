@@ -15,12 +15,24 @@ using std::chrono::seconds;
 
 SpentCap sample_cap() {
     SpentCap cap;
-    cap.used = 100;
-    cap.limit = 100;
+    cap.used = "100";
+    cap.limit = "100 messages";
     cap.models = "gpt-4*";
-    cap.span = std::chrono::hours(4);
+    cap.time = "4 hours";
     cap.retry_after = seconds(725);
     cap.free_at_us = 1'700'749'930'000'000;  // 2023-11-23 14:32:10 UTC
+    return cap;
+}
+
+SpentCap token_cap() {
+    SpentCap cap = sample_cap();
+    cap.who = "Your team research has";
+    cap.used = "198000";
+    cap.limit = "200000 tokens";
+    cap.models = "*";
+    cap.time = "the calendar day (Asia/Shanghai)";
+    cap.needs = "This message may take up to 5000 tokens.";
+    cap.one = "There is room for it";
     return cap;
 }
 
@@ -47,7 +59,15 @@ std::vector<ApiError> all_errors() {
         draining(),
         internal_error(),
         cap_reached(sample_cap()),
-        at_once_reached(4, "*", seconds(1)),
+        at_once_reached({.limit = 4}),
+        at_once_reached({.limit = 1, .models = "gpt-4*", .queued = Queued::kFull}),
+        at_once_reached({.limit = 2, .queued = Queued::kWaited, .waited = seconds(30)}),
+        reserved_by_others(sample_cap()),
+        reserved_by_others(token_cap()),
+        cap_reached(token_cap()),
+        input_not_allowed("image", "plus", "text"),
+        input_too_large(1 << 20, "plus"),
+        model_not_priced("gpt-9", "5 usd/30d"),
         upstream_rate_limited("openai", seconds(3)),
     };
     for (int fault = 0; fault <= static_cast<int>(UpstreamFault::kQuota); ++fault) {
@@ -159,26 +179,126 @@ TEST(CapReached, WithoutAnEndSaysSoAndNamesNoTime) {
 TEST(CapReached, WordsFitTheCap) {
     SpentCap cap = sample_cap();
     cap.models = "*";
-    cap.limit = cap.used = 1;
-    cap.span = std::chrono::hours(24);
+    cap.used = "1";
+    cap.limit = "1 message";
+    cap.time = "";
     cap.retry_after = std::chrono::hours(23);
-    EXPECT_TRUE(cap_reached(cap).message.starts_with("You have used 1 of 1 message in 1 day. "));
-    cap.span = seconds(90);
-    EXPECT_NE(cap_reached(cap).message.find(" in 90 seconds."), std::string::npos);
-    cap.span = std::chrono::hours(24 * 30);
+    EXPECT_TRUE(cap_reached(cap).message.starts_with("You have used 1 of 1 message. The next"));
     cap.retry_after = std::chrono::hours(50);
-    EXPECT_NE(cap_reached(cap).message.find(" in 30 days. "), std::string::npos);
     EXPECT_NE(cap_reached(cap).message.find("free at 2023-11-23 14:32:10 UTC"), std::string::npos);
 }
 
-TEST(AtOnceReached, IsTransient) {
-    const ApiError error = at_once_reached(4, "gpt-4*", seconds(300));
+TEST(CapReached, SaysHowMuchAMessageMayTakeAndWhoseTheCapIs) {
+    SpentCap cap = token_cap();
+    EXPECT_EQ(
+        cap_reached(cap).message,
+        "Your team research has used 198000 of 200000 tokens in the calendar day (Asia/Shanghai). "
+        "This message may take up to 5000 tokens. There is room for it at 14:32:10 UTC, in 12 min "
+        "5 s."
+    );
+    EXPECT_EQ(cap_reached(cap).code, "insufficient_quota");
+    cap.never = true;
+    EXPECT_EQ(
+        cap_reached(cap).message,
+        "Your team research has used 198000 of 200000 tokens in the calendar day (Asia/Shanghai). "
+        "This message may take up to 5000 tokens. Waiting does not make room for it: ask for a "
+        "shorter answer (max_tokens), or the administrator of this gateway for more."
+    );
+    EXPECT_FALSE(cap_reached(cap).retry_after);
+}
+
+TEST(WindowWords, AreThoseOfPeople) {
+    EXPECT_EQ(window_words(std::chrono::hours(24)), "1 day");
+    EXPECT_EQ(window_words(std::chrono::hours(4)), "4 hours");
+    EXPECT_EQ(window_words(seconds(60)), "1 minute");
+    EXPECT_EQ(window_words(seconds(90)), "90 seconds");
+    EXPECT_EQ(window_words(std::chrono::hours(24 * 30)), "30 days");
+}
+
+void expect_transient(const ApiError& error, seconds retry_after) {
     EXPECT_EQ(error.status, 429);
     EXPECT_EQ(error.type, "requests");
     EXPECT_EQ(error.code, "rate_limit_exceeded");
-    EXPECT_EQ(error.retry_after, seconds(60));
+    EXPECT_EQ(error.retry_after, retry_after);
     EXPECT_FALSE(error.should_not_retry);
-    EXPECT_EQ(at_once_reached(1, "*", seconds(0)).retry_after, seconds(1));
+}
+
+TEST(ReservedByOthers, IsTransientAndSaysWhatIsHeld) {
+    const ApiError error = reserved_by_others(token_cap());
+    expect_transient(error, seconds(1));
+    EXPECT_EQ(
+        error.message,
+        "Your team research has used 198000 of 200000 tokens in the calendar day (Asia/Shanghai), "
+        "and messages in flight hold what is left until they end. This message may take up to 5000 "
+        "tokens. Try again in a moment."
+    );
+}
+
+TEST(AtOnceReached, IsTransientAndSaysWhatTheMessageDid) {
+    AtOnceCap cap{.limit = 4, .models = "gpt-4*", .retry_after = seconds(300)};
+    expect_transient(at_once_reached(cap), seconds(60));
+    EXPECT_EQ(
+        at_once_reached(cap).message,
+        "You have 4 messages for gpt-4* in flight, which is as many as are allowed at once. Wait "
+        "until "
+        "one has ended."
+    );
+    cap = {
+        .who = "Your team research has",
+        .limit = 1,
+        .models = "*",
+        .queued = Queued::kWaited,
+        .waited = seconds(30),
+        .retry_after = seconds(0)
+    };
+    expect_transient(at_once_reached(cap), seconds(1));
+    EXPECT_EQ(
+        at_once_reached(cap).message,
+        "Your team research has 1 message in flight, which is as many as are allowed at once. This "
+        "one "
+        "waited 30 s for its turn, which did not come. Try again a little later."
+    );
+    cap.queued = Queued::kFull;
+    expect_transient(at_once_reached(cap), seconds(1));
+    EXPECT_NE(at_once_reached(cap).message.find("As many more as may wait"), std::string::npos);
+}
+
+TEST(InputNotAllowed, SaysWhatIsAllowedAndWhichLineChangesIt) {
+    const ApiError error = input_not_allowed("image", "plus", "text, audio");
+    EXPECT_EQ(error.status, 403);
+    EXPECT_EQ(error.code, "input_not_allowed");
+    EXPECT_EQ(
+        error.message,
+        "The request carries an image, and the plan 'plus' takes only text, audio. An "
+        "administrator can allow it with 'inputs: [text, audio, image]' there."
+    );
+    EXPECT_TRUE(
+        input_not_allowed("audio", "p", "text").message.starts_with("The request carries audio, ")
+    );
+    EXPECT_TRUE(
+        input_not_allowed("file", "p", "text").message.starts_with("The request carries a file, ")
+    );
+}
+
+TEST(InputTooLarge, NamesTheLineOfThePlan) {
+    const ApiError error = input_too_large(1 << 20, "plus");
+    EXPECT_EQ(error.status, 413);
+    EXPECT_EQ(error.code, "request_too_large");
+    EXPECT_NE(error.message.find("1 MiB"), std::string::npos) << error.message;
+    EXPECT_NE(error.message.find("'plus'"), std::string::npos) << error.message;
+    EXPECT_NE(error.message.find("'max_input'"), std::string::npos) << error.message;
+}
+
+TEST(ModelNotPriced, SaysWhereAPriceBelongs) {
+    const ApiError error = model_not_priced("gpt-9", "5 usd/30d");
+    EXPECT_EQ(error.status, 403);
+    EXPECT_EQ(error.code, "model_not_priced");
+    EXPECT_EQ(error.param, "model");
+    EXPECT_EQ(
+        error.message,
+        "The cap '5 usd/30d' counts money, and this gateway does not know what the model 'gpt-9' "
+        "costs. An administrator can add its price under 'prices:'."
+    );
 }
 
 TEST(UpstreamRateLimited, PassesABoundedWaitOn) {

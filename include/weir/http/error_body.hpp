@@ -52,24 +52,59 @@ struct ApiError {
 [[nodiscard]] ApiError draining();                                 // 503
 [[nodiscard]] ApiError internal_error();                           // 500
 
-// A spent message cap (429, insufficient_quota, x-should-retry: false). `free_at_us`: wall time,
-// UTC.
-struct SpentCap {
-    std::uint64_t used = 0;
-    std::uint64_t limit = 0;
-    std::string models;
-    std::chrono::seconds span{0};
-    std::chrono::microseconds retry_after{0};
-    std::int64_t free_at_us = 0;
-    bool never = false;
-};
-[[nodiscard]] ApiError cap_reached(const SpentCap& cap);
-
-// As many messages at once as `limit` allows are in flight, and the wait for a place (if any) was
-// too long (429, requests / rate_limit_exceeded, retry-after at most 60).
-[[nodiscard]] ApiError at_once_reached(
-    std::uint64_t limit, std::string_view models, std::chrono::seconds retry_after
+// Input that the key's plan does not take (403 input_not_allowed). `kind`: "image", "audio" or
+// "file". `allowed`: the kinds of the plan's `inputs`, as "text, image".
+[[nodiscard]] ApiError input_not_allowed(
+    std::string_view kind, std::string_view plan, std::string_view allowed
 );
+// A body over the `max_input` of the key's plan (413).
+[[nodiscard]] ApiError input_too_large(std::uint64_t limit_bytes, std::string_view plan);
+// A money cap covers a model of which nobody knows the price (403 model_not_priced). `cap`: as it
+// is written, "5 usd/30d".
+[[nodiscard]] ApiError model_not_priced(std::string_view model, std::string_view cap);
+
+// A spent cap on messages, tokens or money. The texts are put together to "You have used 100 of
+// 100 messages for gpt-4* in 4 hours. The next one is free at 14:32:10 UTC, in 12 min 5 s."
+struct SpentCap {
+    std::string who = "You have";  // "Your team research has", "All keys of this gateway together
+                                   // have"
+    std::string used;              // the amount alone: "100"
+    std::string limit;             // with its unit: "100 messages", "200000 tokens", "5 usd"
+    std::string models;            // glob; "*" or empty: not told
+    std::string time;              // "4 hours", "the calendar day (Asia/Shanghai)"; empty: none
+    std::string needs;             // of tokens and money, a sentence: "This message may take up to
+                                   // 5000 tokens."; empty: none
+    std::string one = "The next one is free";  // "There is room for it" for tokens and money
+    std::chrono::microseconds retry_after{0};  // rounded up to whole seconds here
+    std::int64_t free_at_us = 0;               // wall time, UTC; rounded up, too
+    bool never = false;                        // waiting does not help: no time is told
+};
+// 429, insufficient_quota, x-should-retry: false (SDKs would sleep out any retry-after).
+[[nodiscard]] ApiError cap_reached(const SpentCap& cap);
+// The message would fit if those in flight, which may take less than is held for them, had not
+// reserved the rest of a token or money cap (429, requests / rate_limit_exceeded, retry-after 1).
+// When it frees and `one` are not told.
+[[nodiscard]] ApiError reserved_by_others(const SpentCap& cap);
+// "4 hours", "1 day", "90 seconds": a time as SpentCap has it.
+[[nodiscard]] std::string window_words(std::chrono::seconds span);
+
+// What a message did before it was refused for what is in flight.
+enum class Queued : std::uint8_t {
+    kNo,      // the cap has no queue
+    kWaited,  // it waited for its turn, and none came
+    kFull,    // as many as may wait were waiting already
+};
+// As many messages as a cap allows at once are in flight.
+struct AtOnceCap {
+    std::string who = "You have";  // as SpentCap
+    std::uint64_t limit = 0;
+    std::string models = {};
+    Queued queued = Queued::kNo;
+    std::chrono::milliseconds waited{0};  // of kWaited
+    std::chrono::seconds retry_after{1};  // brought to 1 to 60 s here
+};
+// 429, requests / rate_limit_exceeded, retry-after at most 60, so that SDKs try again.
+[[nodiscard]] ApiError at_once_reached(const AtOnceCap& cap);
 // The upstream's own 429, after our retries. `retry_after`: what it said, if it did.
 [[nodiscard]] ApiError upstream_rate_limited(
     std::string_view upstream, std::optional<std::chrono::seconds> retry_after
