@@ -1,5 +1,6 @@
 #include "weir/http/answer.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <optional>
@@ -9,6 +10,8 @@
 #include <simdjson.h>
 
 #include "weir/http/sse.hpp"
+
+#include "usage.hpp"
 
 namespace weir::http {
 namespace {
@@ -83,6 +86,19 @@ bool contains(std::string_view text, std::string_view what) noexcept {
     return ::memmem(text.data(), text.size(), what.data(), what.size()) != nullptr;
 }
 
+// Whether a member "usage" is there that is more than OpenAI's `"usage":null` in each chunk. May
+// say so of what is none, as all cheap looks here.
+bool may_tell_usage(std::string_view json) noexcept {
+    constexpr std::string_view kUsage = "\"usage\"";
+    while (true) {
+        const void* found = ::memmem(json.data(), json.size(), kUsage.data(), kUsage.size());
+        if (found == nullptr) return false;
+        const auto at = static_cast<std::size_t>(static_cast<const char*>(found) - json.data());
+        json.remove_prefix(at + kUsage.size());
+        if (!json.starts_with(":null") && !json.starts_with(": null")) return true;
+    }
+}
+
 // The cheap look: a chunk of one choice with index 0 that has not finished, and nothing else that
 // matters. In valid JSON `"finish_reason":` cannot stand inside a string (its quotes would have
 // backslashes), an escaped key would need `\u00`, and `"choices":[{"index":0,` at a place of its
@@ -98,7 +114,8 @@ bool surely_unfinished(std::string_view json) noexcept {
     if (!behind.starts_with("null")) return false;
     if (contains(behind, "finish_reason") || contains(behind, "\"index\"")) return false;
     if (!contains(json.substr(0, at), kChoice)) return false;
-    return !contains(json, "\"error\"") && !contains(json, "\\u00");
+    if (contains(json, "\"error\"") || contains(json, "\\u00")) return false;
+    return !may_tell_usage(json);
 }
 
 bool set_bit(std::vector<std::uint64_t>& bits, std::uint64_t index) {
@@ -162,6 +179,7 @@ void StreamWatch::see_choices(std::string_view json, bool& usage_only) {
         return;
     }
     if (holds_error(chunk)) error_ = true;
+    note(usage_at(chunk));
     dom::array choices;
     if (chunk["choices"].get(choices) != simdjson::SUCCESS) return;
     if (choices.size() == 0) usage_only = chunk["usage"].is_object();
@@ -179,6 +197,10 @@ void StreamWatch::see_choices(std::string_view json, bool& usage_only) {
     }
 }
 
+void StreamWatch::note(const std::optional<Usage>& usage) noexcept {
+    if (usage) usage_ = usage;
+}
+
 void StreamWatch::finish(std::uint64_t index, std::string_view reason) {
     if (set_bit(finished_, index)) ++finished_count_;
     // Completions have a default limit of 16 tokens, so there `length` is what was asked for.
@@ -194,6 +216,7 @@ void StreamWatch::see_response(std::string_view json, std::string_view event) {
     }
     std::string_view type = text_at(data, "type");
     if (type.empty()) type = event;
+    if (const auto response = object_at(data, "response")) note(usage_at(*response));
     if (type == "response.completed") {
         terminal_ = true;
     } else if (type == "response.incomplete") {
@@ -217,7 +240,20 @@ void StreamWatch::see_other(std::string_view json, std::string_view event) {
     std::string_view type = text_at(data, "type");
     if (type.empty()) type = event;
     if (type == "error" || holds_error(data)) error_ = true;
-    if (type == "message_start") needs_terminal_ = true;
+    if (type == "message_start") {
+        needs_terminal_ = true;
+        if (const auto message = object_at(data, "message")) note(usage_at(*message));
+    } else if (auto usage = usage_at(data)) {
+        // Its counts are running totals of the message, but need not repeat those of its start.
+        if (type == "message_delta" && usage_) {
+            if (usage->input < usage_->input) {
+                usage->input = usage_->input;
+                usage->cached_input = usage_->cached_input;
+            }
+            usage->output = std::max(usage->output, usage_->output);
+        }
+        note(usage);
+    }
     if (type == "message_stop" || type == "speech.audio.done" || type == "transcript.text.done") {
         terminal_ = true;
     }
@@ -260,7 +296,7 @@ Ending StreamWatch::judge() const noexcept {
     return needs_terminal_ || !any_ ? Ending::kBroken : Ending::kWholeNoCache;
 }
 
-Ending StreamWatch::end(std::string_view rest) const {
+Ending StreamWatch::end(std::string_view rest) {
     const bool blank = rest.find_first_not_of("\r\n \t") == std::string_view::npos;
     if (blank) return judge();
     // A last event without its blank line, or a piece of one.
@@ -268,6 +304,7 @@ Ending StreamWatch::end(std::string_view rest) const {
     last.bad_chunk_ = false;
     last.see(rest);
     last.no_cache_ = true;
+    note(last.usage_);
     if (last.bad_chunk_ && !last.terminal_ && !last.error_) return Ending::kBroken;
     return last.judge();
 }
@@ -290,7 +327,8 @@ void JsonBalance::see(std::string_view part) noexcept {
     }
 }
 
-Ending judge_json(Shape shape, std::string_view body, bool limit_set) {
+Ending judge_json(Shape shape, std::string_view body, bool limit_set, std::optional<Usage>* usage) {
+    if (usage != nullptr) usage->reset();
     dom::element answer;
     const simdjson::error_code parsed = event_parser().parse(body, answer);
     // simdjson says the same of a bad number and of an integer over 64 bits, which is JSON. Such an
@@ -300,6 +338,7 @@ Ending judge_json(Shape shape, std::string_view body, bool limit_set) {
     }
     if (parsed != simdjson::SUCCESS) return Ending::kBroken;
     if (!answer.is_object()) return Ending::kWholeNoCache;
+    if (usage != nullptr) *usage = usage_at(answer);
     if (shape == Shape::kResponse) {
         const std::string_view status = text_at(answer, "status");
         if (status == "completed") {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -24,6 +25,16 @@ enum class Ending : std::uint8_t {
     kError,         // carries an error event or object of the upstream
 };
 
+// The tokens that an answer took, as its upstream says.
+struct Usage {
+    std::uint64_t input = 0;
+    std::uint64_t cached_input = 0;  // the part of `input` that the upstream had in its cache
+    std::uint64_t output = 0;
+
+    [[nodiscard]] std::uint64_t total() const noexcept { return input + output; }
+    friend bool operator==(const Usage&, const Usage&) = default;
+};
+
 // One per answer. `choices`: how many choices the request asked for; `limit_set`: the client set an
 // output limit itself.
 class StreamWatch {
@@ -33,15 +44,21 @@ public:
     // and a usage object), so that it can be taken out for clients that did not ask.
     bool see(std::string_view block);
     // The stream ended cleanly at the HTTP level; `rest` is what stood behind the last whole block.
-    [[nodiscard]] Ending end(std::string_view rest) const;
+    [[nodiscard]] Ending end(std::string_view rest);
     // The terminal was seen: nothing more will come, an HTTP error behind it does not matter.
     [[nodiscard]] bool terminal_seen() const noexcept { return terminal_; }
+    // What the stream has said so far of the tokens that it took: the last usage object counts, in
+    // OpenAI's spellings or in Anthropic's (there the input of message_start and the output of
+    // message_delta). A usage that only has a total is all input. Numbers that are negative, not
+    // whole or over 2^40 are as absent. nullopt: nothing yet, or ever: not all upstreams tell.
+    [[nodiscard]] const std::optional<Usage>& usage() const noexcept { return usage_; }
 
 private:
     void see_choices(std::string_view json, bool& usage_only);
     void see_response(std::string_view json, std::string_view event);
     void see_other(std::string_view json, std::string_view event);
     void finish(std::uint64_t index, std::string_view reason);
+    void note(const std::optional<Usage>& usage) noexcept;
     [[nodiscard]] bool choices_done() const noexcept;
     [[nodiscard]] Ending judge() const noexcept;
 
@@ -57,6 +74,7 @@ private:
     bool terminal_ = false;
     bool error_ = false;
     bool no_cache_ = false;
+    std::optional<Usage> usage_;
 };
 
 // Does JSON end where it should? Counts brackets outside of strings, for an answer that is too long
@@ -73,7 +91,10 @@ private:
     bool escaped_ = false;
 };
 
-// `body` is the whole answer, status 200.
-[[nodiscard]] Ending judge_json(Shape shape, std::string_view body, bool limit_set);
+// `body` is the whole answer, status 200. `usage`: set to what the answer says of its tokens, as
+// StreamWatch::usage(); nullopt also where the body is not JSON.
+[[nodiscard]] Ending judge_json(
+    Shape shape, std::string_view body, bool limit_set, std::optional<Usage>* usage = nullptr
+);
 
 }  // namespace weir::http
