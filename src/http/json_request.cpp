@@ -16,7 +16,10 @@ Where inside_array(Where where) noexcept {
         case Where::kInput:
             return Where::kInputItem;
         case Where::kContent:
+        case Where::kPart:
             return Where::kPart;
+        case Where::kPartFile:
+            return Where::kPartFile;
         case Where::kTools:
             return Where::kTool;
         case Where::kSkills:
@@ -34,17 +37,30 @@ Where inside_object(Where where, std::string_view key) noexcept {
             if (key == "tools") return Where::kTools;
             if (key == "prompt") return Where::kPrompt;
             if (key == "stream_options") return Where::kStreamOptions;
-            return Where::kElsewhere;
+            if (key == "system") return Where::kContent;
+            return key == "image" || key == "images" ? Where::kPartFile : Where::kElsewhere;
+        case Where::kPrompt:
+            return key == "variables" ? Where::kVariables : Where::kElsewhere;
+        case Where::kVariables:
+            return Where::kPart;
         case Where::kMessage:
             if (key == "audio") return Where::kMessageAudio;
+            if (key == "images") return Where::kPartFile;
             return key == "content" ? Where::kContent : Where::kElsewhere;
+        case Where::kInput:  // one item without a list around it
         case Where::kInputItem:
             if (key == "environment") return Where::kEnvironment;
-            return key == "content" || key == "output" ? Where::kContent : Where::kElsewhere;
+            if (key == "output" || key == "outputs") return Where::kContent;
+            [[fallthrough]];
         case Where::kContent:  // one part without a list around it
         case Where::kPart:
             if (key == "content") return Where::kContent;
-            return key == "file" || key == "source" ? Where::kPartFile : Where::kElsewhere;
+            if (key == "source") return Where::kPartFile;
+            return medium_of_key(key) != Medium::kNone ? Where::kPartFile : Where::kElsewhere;
+        case Where::kPartFile:
+            if (key == "content") return Where::kContent;
+            return key == "image_url" || key == "file" || key == "source" ? Where::kPartFile
+                                                                          : Where::kElsewhere;
         case Where::kTool:
             if (key == "container") return Where::kContainer;
             if (key == "environment") return Where::kEnvironment;
@@ -67,6 +83,7 @@ bool Walk::picked(Where where, std::string_view key, std::string_view text) {
         case Where::kPrompt:
             if (key == "id" && !null) stored("prompt");
             return true;
+        case Where::kInput:
         case Where::kInputItem:
             if (key == "type" && text.starts_with('"') && last_string_is("item_reference")) {
                 stored("item_reference");
@@ -75,10 +92,16 @@ bool Walk::picked(Where where, std::string_view key, std::string_view text) {
             [[fallthrough]];
         case Where::kContent:
         case Where::kPart:
+            picked_part(where, key, text);
+            return true;
         case Where::kPartFile:
-            if (key == "file_id" && !null) stored("file_id");
+            picked_part_file(key, text);
+            return true;
+        case Where::kMessage:
+            if (key == "images") note_medium(Medium::kImage, key, text);
             return true;
         case Where::kTool:
+            if (key == "input_image_mask") note_medium(Medium::kImage, key, text);
             if (key == "vector_store_ids" && !null) stored("vector_store_ids");
             if (key == "container" && text.starts_with('"')) stored("container");
             return true;
@@ -135,6 +158,8 @@ bool Walk::picked_root(std::string_view key, std::string_view text) {
         request_.store = text == "true";
     } else if (key.starts_with("max_")) {
         picked_output_limit(key, text);
+    } else if (key == "image" || key == "images") {
+        note_medium(Medium::kImage, key, text);
     } else if (key == "n") {
         std::uint64_t n = 0;
         const auto [behind, error] = std::from_chars(text.data(), text.data() + text.size(), n);

@@ -26,6 +26,7 @@ std::expected<JsonRequest, JsonFault> Walk::run(std::string_view body, bool want
     lone_surrogate_ = false;
     request_ = {};
     fault_ = {};
+    part_ = {};
     members_.clear();
     arena_.clear();
     canonical_.clear();
@@ -205,6 +206,9 @@ bool Walk::object(Where where) {
         return true;
     }
     bool sorted = true;
+    const bool part = is_part(where);
+    Part outer;
+    if (part) outer = std::exchange(part_, {});
     // An item of `input` with an id but neither type nor role is a reference to a stored one.
     bool has_id = false;
     bool has_type_or_role = false;
@@ -244,6 +248,10 @@ bool Walk::object(Where where) {
         space();
     }
     if (has_id && !has_type_or_role) stored("item_reference");
+    if (part) {
+        end_part();
+        part_ = outer;
+    }
     if (!close_object(first, sorted, begin)) return false;
     members_.resize(first);
     arena_.resize(arena_first);

@@ -19,13 +19,15 @@
 
 namespace weir::http::json {
 
-// Where in the body a value stands, as far as it can name something stored upstream. A tool's
-// parameter schema may have a property called file_id, so the name alone does not tell.
+// Where in the body a value stands, as far as it can name something stored upstream or be a
+// picture, a sound or a file. A tool's parameter schema may have a property called file_id, so the
+// name alone does not tell.
 enum class Where : std::uint8_t {
     kElsewhere,
     kRoot,
     kStreamOptions,
     kPrompt,
+    kVariables,
     kMessages,
     kMessage,
     kMessageAudio,
@@ -42,6 +44,25 @@ enum class Where : std::uint8_t {
     kSkill,
 };
 
+enum class Medium : std::uint8_t { kNone, kImage, kAudio, kFile };
+
+// An object of these may be a part with a medium.
+[[nodiscard]] constexpr bool is_part(Where where) noexcept {
+    return where == Where::kPart || where == Where::kContent || where == Where::kInputItem ||
+           where == Where::kInput;
+}
+// Whether a name begins as those of media do. Most members are let go by this.
+[[nodiscard]] constexpr bool begins_as_medium(std::string_view name) noexcept {
+    if (name.size() < 4) return false;
+    const char c = name.front();
+    return c == 'i' || c == 'a' || c == 'f' || c == 'd' || c == 'v';
+}
+[[nodiscard]] Medium medium_of_name(std::string_view key) noexcept;
+// The medium that a part's member of this name holds. Not `source`, which its type tells.
+[[nodiscard]] inline Medium medium_of_key(std::string_view key) noexcept {
+    return begins_as_medium(key) ? medium_of_name(key) : Medium::kNone;
+}
+
 [[nodiscard]] Where inside_array(Where where) noexcept;
 [[nodiscard]] Where inside_object(Where where, std::string_view key) noexcept;
 
@@ -57,6 +78,22 @@ private:
         std::uint32_t key_length = 0;
         CanonicalWriter::Range written;
         bool in_arena = false;
+    };
+
+    // Data that the objects just read hold, until it is known what they are.
+    struct Carried {
+        std::uint64_t bytes = 0;
+        bool elsewhere = false;  // an address or an id stands there
+    };
+    // What is known of the part that is being read.
+    struct Part {
+        Carried carried;
+        Carried source;  // or an image_generation_call's `result`
+        Medium type = Medium::kNone;
+        std::uint8_t noted = 0;  // a bit for each Medium that was counted by its key
+        bool has_source = false;
+        bool generated = false;   // an image_generation_call
+        bool referenced = false;  // by file_id
     };
 
     // --- faults ---
@@ -96,6 +133,14 @@ private:
     bool picked_root(std::string_view key, std::string_view text);
     void picked_output_limit(std::string_view key, std::string_view text);
     bool picked_stream_options(std::string_view key, std::string_view text);
+    void picked_part(Where where, std::string_view key, std::string_view text);
+    void picked_part_file(std::string_view key, std::string_view text);
+    void note_medium(Medium medium, std::string_view key, std::string_view text);
+    void add_medium(Medium medium, std::uint64_t count, const Carried& data, std::uint64_t bytes);
+    void end_part() {
+        if (part_.type != Medium::kNone || part_.has_source || part_.referenced) count_part();
+    }
+    void count_part();
     void stored(std::string_view field) {
         if (request_.stateful) return;
         request_.stateful = true;
@@ -119,6 +164,7 @@ private:
     std::string arena_;            // decoded keys of these
     std::vector<CanonicalWriter::Range> order_;
     CanonicalWriter canonical_;
+    Part part_;
     JsonRequest request_;
     JsonFault fault_;
 };

@@ -37,6 +37,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         return 0;
     }
     require(!full->canonical_complete || is_json_elsewhere(text));
+    require(full->media_bytes <= text.size());
+    require(full->media_parts == quick->media_parts && full->media_tokens == quick->media_tokens);
     require(full->model == quick->model && full->stream == quick->stream);
     http::Rewrite rewrite{"other", true, 100, "max_tokens"};
     const auto changed = http::rewrite_body(text, *full, rewrite);

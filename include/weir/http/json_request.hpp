@@ -51,6 +51,25 @@ struct UnclearLimit {
     TextSpan at;
 };
 
+// What the pictures, sounds and files of a request may cost an upstream in tokens: no public model
+// counts more for one. They are counted so whatever their size, since an address says nothing of
+// what stands there, and a small picture may be huge once it is unpacked.
+inline constexpr std::uint64_t kTokensOfAnImage = 65'536;
+// Audio is counted as one token a byte of its base64 (models take some 10 to 50 a second); this is
+// for what is not in the body.
+inline constexpr std::uint64_t kTokensOfAudioElsewhere = 65'536;
+// Files (and videos) are unpacked to text and pictures of each page.
+inline constexpr std::uint64_t kTokensOfAFileByte = 8;
+inline constexpr std::uint64_t kLeastTokensOfAFile = 262'144;
+
+// How many parts of a kind a request has.
+struct MediaParts {
+    std::uint64_t images = 0;
+    std::uint64_t audios = 0;
+    std::uint64_t files = 0;
+    friend bool operator==(const MediaParts&, const MediaParts&) = default;
+};
+
 struct JsonRequest {
     std::string canonical;  // empty if not asked for
     // False: not asked for, or the body has a string with half a surrogate pair ("\ud800"), which
@@ -81,6 +100,18 @@ struct JsonRequest {
     std::uint64_t choices = 1;  // answers: `n`, times the prompts of a list of prompts
     bool store = false;  // "store": true, a wish that an answer from the cache does not fulfil
 
+    // What the request carries beside text: parts of messages, of input items, of tool results and
+    // of prompt variables, known by their type or by what they hold ({"image_url":...} without a
+    // type); a list of `images` in a message or at the top level. A video counts as a file. Told by
+    // place, as stored state is: what a tool's schema, its arguments or a text speak of is none;
+    // nor is the top level's `audio`, which is of the answer.
+    bool has_image = false;
+    bool has_audio = false;
+    bool has_file = false;
+    MediaParts media_parts;
+    std::uint64_t media_bytes = 0;   // of the body: their data: URLs and base64, with the quotes
+    std::uint64_t media_tokens = 0;  // at most, by the constants above
+
     // The largest of the limits.
     [[nodiscard]] std::optional<std::uint64_t> output_limit() const;
     // The same, of those that the API of this shape reads: a `max_output_tokens: 1` in a chat body
@@ -102,6 +133,13 @@ struct JsonFault {
 [[nodiscard]] std::expected<JsonRequest, JsonFault> read_json_request(
     const Buffer& body, bool want_canonical
 );
+
+// No upstream counts more tokens of input than this: each token of text stands for a byte of the
+// body or more, and parts are counted as above. It does not know what is not in the body: the
+// results of tools that an upstream runs itself, and stored state.
+[[nodiscard]] std::uint64_t input_tokens_bound(
+    const JsonRequest& request, std::size_t body_bytes
+) noexcept;
 
 // What rewrite_body() changes.
 struct Rewrite {
