@@ -179,11 +179,10 @@ void Walk::picked_output_limit(std::string_view key, std::string_view text) {
     if (field == kOutputLimitFields.end()) return;
     if (text != "null") request_.output_limit_set = true;
     std::uint64_t tokens = 0;
-    const char* const end = text.data() + text.size();
-    const auto [behind, error] = std::from_chars(text.data(), end, tokens);
+    const auto read = std::from_chars(text.data(), text.data() + text.size(), tokens);
     const bool digits = text.find_first_not_of("0123456789") == std::string_view::npos;
     // More digits than 64 bits have are a whole number, too, and no less of a limit.
-    if (digits && error == std::errc::result_out_of_range) tokens = UINT64_MAX;
+    if (digits && read.ec == std::errc::result_out_of_range) tokens = UINT64_MAX;
     if (digits) {
         request_.output_limits.push_back({*field, tokens, span(text)});
     } else {
