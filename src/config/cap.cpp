@@ -1,12 +1,12 @@
 #include "weir/config/cap.hpp"
 
+#include <algorithm>
 #include <array>
-#include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "weir/base/text.hpp"
 
@@ -16,153 +16,160 @@ namespace {
 
 using std::chrono::seconds;
 
-constexpr std::uint64_t kMostMessages = 1'000'000'000;
-constexpr seconds kLongest = std::chrono::days(32);  // the ledger keeps its rows that long
-constexpr std::string_view kShape =
-    "expected messages per time such as `100/4h`, `1000/day` or `20/min`";
-
-struct Word {
-    std::string_view name;
-    seconds span;
-};
-constexpr std::array<Word, 6> kWords = {
-    {{"second", std::chrono::seconds(1)},
-     {"minute", std::chrono::minutes(1)},
-     {"min", std::chrono::minutes(1)},
-     {"hour", std::chrono::hours(1)},
-     {"day", std::chrono::days(1)},
-     {"week", std::chrono::weeks(1)}}
-};
-
-bool has_word(std::string_view text, std::string_view word) {
-    const auto letter = [](char c) { return (c >= 'a' && c <= 'z') || c == '_'; };
-    for (std::size_t at = text.find(word); at != std::string_view::npos;
-         at = text.find(word, at + 1)) {
-        const std::size_t end = at + word.size();
-        if ((at == 0 || !letter(text[at - 1])) && (end == text.size() || !letter(text[end]))) {
-            return true;
-        }
-    }
-    return false;
-}
-
-// The kinds of cap that the grammar will have; told apart from nonsense, so that nobody looks for
-// a typing error.
-std::optional<std::string> later_kind(std::string_view text) {
-    struct Kind {
-        std::string_view word;
-        std::string_view what;
+// All of it: human_duration() tells two units at most, and a cap is exact.
+std::string in_words(seconds span) {
+    struct Part {
+        std::int64_t size_s;
+        std::string_view one;
+        std::string_view many;
     };
-    static constexpr std::array<Kind, 16> kKinds = {
-        {{"token", "token caps are"},
-         {"tokens", "token caps are"},
-         {"usd", "money caps are"},
-         {"eur", "money caps are"},
-         {"cent", "money caps are"},
-         {"cents", "money caps are"},
-         {"at once", "caps on calls at once are"},
-         {"concurrent", "caps on calls at once are"},
-         {"fixed", "fixed windows are"},
-         {"sliding", "other kinds of window are"},
-         {"calendar", "calendar windows are"},
-         {"month", "calendar months are"},
-         {"months", "calendar months are"},
-         {"quarter", "calendar windows are"},
-         {"year", "calendar years are"},
-         {"unlimited", "the word `unlimited` is"}}
+    static constexpr std::array<Part, 4> kParts = {
+        {{86'400, "day", "days"}, {3'600, "h", "h"}, {60, "min", "min"}, {1, "s", "s"}}
     };
-    const std::string lower = to_lower(text);
-    for (const Kind& kind : kKinds) {
-        if (!has_word(lower, kind.word)) continue;
-        std::string told = fmt::format("{} not yet supported; {}", kind.what, kShape);
-        if (kind.word.starts_with("month")) told += " (at most 32 days: `100/30d`)";
-        if (kind.word == "unlimited") told += " (without a cap, nothing is limited)";
-        return told;
+    std::string text;
+    std::int64_t left = span.count();
+    for (const Part& part : kParts) {
+        const std::int64_t count = left / part.size_s;
+        left %= part.size_s;
+        if (count == 0) continue;
+        if (!text.empty()) text += ' ';
+        text += fmt::format("{} {}", count, count == 1 ? part.one : part.many);
     }
-    if (text.find('$') != std::string_view::npos) {
-        return fmt::format("money caps are not yet supported; {}", kShape);
-    }
-    return std::nullopt;
+    return text;
 }
 
-std::expected<std::uint64_t, std::string> parse_limit(std::string_view digits) {
-    if (digits.empty() || digits.find_first_not_of("0123456789") != std::string_view::npos) {
-        return std::unexpected(fmt::format("{}: a whole number, a slash and a time", kShape));
-    }
-    std::uint64_t limit = 0;
-    for (const char c : digits) {
-        limit = limit * 10 + static_cast<std::uint64_t>(c - '0');
-        if (limit > kMostMessages) {
-            return std::unexpected(std::string("the limit is more than 1000000000 messages"));
-        }
-    }
-    return limit;
+std::string usd_in_words(std::uint64_t nano) {
+    std::string text = fmt::format("{}.{:09}", nano / kNanoDollars, nano % kNanoDollars);
+    while (text.back() == '0') text.pop_back();
+    if (text.back() == '.') text.pop_back();
+    return text + " usd";
 }
 
-std::expected<seconds, std::string> parse_span(std::string_view text) {
-    for (const Word& word : kWords) {
-        if (iequals(word.name, text)) return word.span;
+std::string_view zone_name(const Cap& cap) {
+    return cap.zone == nullptr ? std::string_view("UTC") : std::string_view(cap.zone->name());
+}
+
+std::string_view name_of(Unit unit) {
+    switch (unit) {
+        case Unit::kMessages:
+            return "messages";
+        case Unit::kTokens:
+            return "tokens";
+        case Unit::kMoney:
+            return "usd";
     }
-    const auto span = parse_duration(text);
-    if (!span) {
-        std::array<std::string_view, kWords.size()> names;
-        for (std::size_t i = 0; i < kWords.size(); ++i) names[i] = kWords[i].name;
-        std::string told =
-            "expected a time after the slash: a duration such as `4h` or `30d`, or second, "
-            "minute, min, hour, day or week";
-        if (!text.empty() && parse_duration(fmt::format("1{}", text))) {
-            told += fmt::format(" (write `1{}`)", text);
-        } else if (text.size() < 32) {
-            if (const auto near = nearest(text, std::span<const std::string_view>(names))) {
-                told += fmt::format(" (did you mean `{}`?)", *near);
-            }
-        }
-        return std::unexpected(std::move(told));
+    return {};
+}
+
+std::string_view name_of(Period period) {
+    switch (period) {
+        case Period::kRolling:
+            return "rolling";
+        case Period::kFixed:
+            return "fixed";
+        case Period::kDay:
+            return "day";
+        case Period::kWeek:
+            return "week";
+        case Period::kMonth:
+            return "month";
+        case Period::kAtOnce:
+            return "at_once";
+        case Period::kUnlimited:
+            return "unlimited";
     }
-    if (*span < seconds(1) || *span > kLongest) {
-        return std::unexpected(std::string("a window is 1 second to 32 days long"));
+    return {};
+}
+
+// "100 messages in any 4 h": the amount with its time.
+std::string allowance(const Cap& cap) {
+    if (cap.period == Period::kUnlimited) return "no limit";
+    if (cap.limit == 0) return "no messages";
+    const std::string amount = cap.amount_in_words(cap.limit);
+    switch (cap.period) {
+        case Period::kRolling:
+            return fmt::format("{} in any {}", amount, in_words(cap.span));
+        case Period::kFixed:
+            return fmt::format(
+                "{} per {}, counted from the first {},",
+                amount,
+                in_words(cap.span),
+                cap.unit == Unit::kMessages ? "one" : "message"
+            );
+        case Period::kDay:
+        case Period::kWeek:
+        case Period::kMonth:
+            return fmt::format(
+                "{} per calendar {} ({})", amount, name_of(cap.period), zone_name(cap)
+            );
+        case Period::kAtOnce:
+            return amount + " at once";
+        case Period::kUnlimited:
+            break;
     }
-    if (*span % seconds(1) != std::chrono::microseconds(0)) {
-        return std::unexpected(std::string("a window is a whole number of seconds long"));
-    }
-    return std::chrono::duration_cast<seconds>(*span);
+    return amount;
 }
 
 }  // namespace
 
 std::string Cap::counter() const {
-    return fmt::format("{}|{}", to_lower(models), span.count());
-}
-
-std::string Cap::in_words() const {
-    const std::string which = models == "*" ? "all models" : models;
-    if (limit == 0) return fmt::format("no messages for {}", which);
+    std::vector<std::string> paths;
+    for (const std::string& path : endpoints) paths.push_back(to_lower(path));
+    std::ranges::sort(paths);
+    const auto repeated = std::ranges::unique(paths);
+    paths.erase(repeated.begin(), repeated.end());
+    std::string time;
+    if (period == Period::kRolling || period == Period::kFixed) {
+        time = fmt::to_string(span.count());
+    } else if (period == Period::kDay || period == Period::kWeek || period == Period::kMonth) {
+        time = zone_name(*this);  // where a day begins elsewhere, it is another day
+    }
     return fmt::format(
-        "{} {} in any {} for {}",
-        limit,
-        limit == 1 ? "message" : "messages",
-        human_duration(span),
-        which
+        "{}|{}|{}|{}|{}",
+        name_of(unit),
+        to_lower(models),
+        fmt::join(paths, ","),
+        name_of(period),
+        time
     );
 }
 
-std::expected<Cap, std::string> parse_allow(
-    std::string_view text, std::shared_ptr<const TimeZone> /*zone*/
-) {
-    text = trim(text);
-    if (text.size() > 100) return std::unexpected(std::string(kShape));
-    if (auto later = later_kind(text)) return std::unexpected(std::move(*later));
-    const std::size_t slash = text.find('/');
-    if (slash == std::string_view::npos) return std::unexpected(std::string(kShape));
-    const auto limit = parse_limit(text.substr(0, slash));
-    if (!limit) return std::unexpected(limit.error());
-    const auto span = parse_span(text.substr(slash + 1));
-    if (!span) return std::unexpected(span.error());
-    Cap cap;
-    cap.limit = *limit;
-    cap.span = *span;
-    cap.allow = std::string(text);
-    return cap;
+std::string Cap::in_words() const {
+    std::string text = allowance(*this);
+    text += " for " + (models == "*" ? std::string("all models") : models);
+    if (!endpoints.empty()) text += fmt::format(" on {}", fmt::join(endpoints, ", "));
+    if (!then.empty()) text += fmt::format("; then {} answers", then);
+    if (queue.count() > 0) text += fmt::format("; up to {} in the queue", human_duration(queue));
+    if (warn) text += "; only a warning";
+    return text;
+}
+
+std::string Cap::amount_in_words(std::uint64_t amount) const {
+    switch (unit) {
+        case Unit::kMessages:
+            return fmt::format("{} {}", amount, amount == 1 ? "message" : "messages");
+        case Unit::kTokens:
+            return fmt::format("{} {}", amount, amount == 1 ? "token" : "tokens");
+        case Unit::kMoney:
+            break;
+    }
+    return usd_in_words(amount);
+}
+
+std::string Cap::time_in_words() const {
+    switch (period) {
+        case Period::kRolling:
+        case Period::kFixed:
+            return config::in_words(span);
+        case Period::kDay:
+        case Period::kWeek:
+        case Period::kMonth:
+            return fmt::format("the {} ({})", name_of(period), zone_name(*this));
+        case Period::kAtOnce:
+        case Period::kUnlimited:
+            break;
+    }
+    return {};
 }
 
 }  // namespace weir::config

@@ -47,7 +47,7 @@ protected:
                "upstreams: [{name: openai, url: \"https://127.0.0.1:9/v1\", key: \"\"}]\n"
                "plans:\n"
                "  plus: {caps: [{models: \"gpt-4*\", allow: 100/4h}, {models: \"*\", allow: "
-               "7/day}]}\n"
+               "7/1d}]}\n"
                "  free: {}\n";
     }
     std::string write(const std::string& name, const std::string& text) {

@@ -44,8 +44,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     }
 
     if (const auto cap = parse_allow(text)) {
-        require(cap->limit <= 1'000'000'000);
-        require(cap->span >= std::chrono::seconds(1) && cap->span <= std::chrono::days(32));
+        const bool spans = cap->period == Period::kRolling || cap->period == Period::kFixed;
+        require(cap->limit <= 1'000'000'000 * kNanoDollars);
+        require(cap->unit != Unit::kMessages || cap->limit <= 1'000'000'000);
+        require(spans == (cap->span >= std::chrono::seconds(1)));
+        require(cap->span <= std::chrono::days(32));
+        require(!cap->in_words().empty() && !cap->counter().empty());
         const auto again = parse_allow(cap->allow);
         require(again.has_value() && *again == *cap);
     }

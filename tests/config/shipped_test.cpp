@@ -35,9 +35,9 @@ TEST(Shipped, WorksWithoutKeyAndNetwork) {
     const Plan* const plus = config->find_plan("plus");
     ASSERT_NE(plus, nullptr);
     ASSERT_EQ(plus->caps.size(), 2U);
-    EXPECT_EQ(plus->caps[0].counter(), "gpt-4*|14400");
+    EXPECT_EQ(plus->caps[0].counter(), "messages|gpt-4*||rolling|14400");
     EXPECT_EQ(plus->caps[0].limit, 100U);
-    EXPECT_EQ(plus->caps[1].counter(), "*|86400");
+    EXPECT_EQ(plus->caps[1].counter(), "messages|*||day|UTC");
     EXPECT_EQ(plus->caps[1].limit, 1000U);
 }
 

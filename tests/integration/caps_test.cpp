@@ -20,7 +20,7 @@ TEST(Caps, EveryAnswerTellsHowTheyStand) {
     FakeUpstream upstream(say_an_answer);
     TestGateway gateway(
         {.upstream_url = upstream.url(),
-         .caps = "[{models: \"gpt-4*\", allow: 3/4h}, {models: \"*\", allow: 100/day}]"}
+         .caps = "[{models: \"gpt-4*\", allow: 3/4h}, {models: \"*\", allow: 100/1d}]"}
     );
     for (int i = 2; i >= 0; --i) {
         const Answer answer = send(gateway, "question " + std::to_string(i));
@@ -31,11 +31,11 @@ TEST(Caps, EveryAnswerTellsHowTheyStand) {
         EXPECT_TRUE(reset == "4h0m0s" || reset.starts_with("3h59m")) << reset;
         EXPECT_EQ(
             answer.field("ratelimit-policy"),
-            R"("gpt-4* 3/4h";q=3;w=14400, "* 100/day";q=100;w=86400)"
+            R"("gpt-4* 3/4h";q=3;w=14400, "* 100/1d";q=100;w=86400)"
         );
         const std::string state = answer.field("ratelimit");
         EXPECT_NE(state.find("\"gpt-4* 3/4h\";r=" + std::to_string(i)), std::string::npos) << state;
-        EXPECT_NE(state.find("\"* 100/day\";r=" + std::to_string(97 + i)), std::string::npos);
+        EXPECT_NE(state.find("\"* 100/1d\";r=" + std::to_string(97 + i)), std::string::npos);
     }
     // A hit, a refusal and a request that is wrong tell the same.
     const Answer hit = send(gateway, "question 0");

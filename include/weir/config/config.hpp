@@ -102,7 +102,7 @@ struct Key {
     std::string plan;    // names a Plan
     std::string team;    // empty: none
     std::string secret;  // secret, 16 or more characters
-    CapSet caps;         // beside its plan's
+    CapSet caps = {};    // beside its plan's
 };
 
 enum class Scope : std::uint8_t { kKey, kTeam, kAll };
