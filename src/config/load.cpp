@@ -10,6 +10,7 @@
 #include "document.hpp"
 #include "reader.hpp"
 #include "sections.hpp"
+#include "sections_caps.hpp"
 #include "syntax_hint.hpp"
 
 namespace weir::config {
@@ -30,15 +31,25 @@ std::optional<std::string> read_file(const std::string& path) {
 }
 
 void read_all(Section& root, Reader& reader, Config& config) {
+    RightParts right;
+    std::size_t faults = 0;
+    // Whether the part that was just read has no fault.
+    const auto clean = [&] { return std::exchange(faults, reader.faults()) == reader.faults(); };
     read_place(root, reader, config);
     read_process(root, reader, config);
+    read_calendar(root, reader, config);
+    read_prices(root, reader, config);
+    static_cast<void>(clean());
     read_upstreams(root, reader, config);
+    right.upstreams = clean();
     read_models(root, reader, config);
+    right.models = clean();
+    CapPlaces places;
+    read_holders(root, reader, config, places);
+    right.plans = clean();
+    read_keys(root, reader, config, places);
+    check_fallbacks(reader, config, places, right);
     read_cache(root, reader, config);
-    root.later("prices");
-    root.later("timezone");
-    root.later("teams", "`team: NAME` on a key works as a label");
-    root.later("caps", "write caps under each plan");
     root.later("waitlist");
     root.later("usage");
     root.finish();

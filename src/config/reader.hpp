@@ -67,6 +67,7 @@ public:
     void remember_secret(std::string text) { secrets_.push_back(std::move(text)); }
     [[nodiscard]] const Sources& sources() const noexcept { return sources_; }
     [[nodiscard]] bool clean() const noexcept { return faults_.empty(); }
+    [[nodiscard]] std::size_t faults() const noexcept { return faults_.size(); }
     // By place, each told once, at most kMostFaults.
     [[nodiscard]] std::vector<Fault> take_faults();
 

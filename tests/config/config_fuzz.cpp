@@ -35,6 +35,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         for (const Key& key : (*loaded)->keys) {
             require(key.secret.size() >= 16 && (*loaded)->find_plan(key.plan) != nullptr);
         }
+        for (const Plan& plan : (*loaded)->plans) {
+            for (const Cap& cap : plan.caps) require(parse_allow(cap.allow, cap.zone).has_value());
+        }
     } else {
         require(!loaded.error().empty());
         const bool holds_it = text.find("hunter2") != std::string::npos;

@@ -270,6 +270,15 @@ TEST(Expand, ValuesFromOutsideAreNeverShown) {
           "plans: {p: {}}\nkeys: [{name: \"${S}\", plan: \"${S}\", team: \"${S} \", secret: "
           "\"${S}\"}, {name: \"${S}\", plan: p, secret: \"${S}\"}]",
           "listen: \"${S}:x\"",
+          "timezone: ${S}",
+          "prices: {m: {input: \"${S}\"}}",
+          "teams: {t: {caps: [{allow: 1/1d, endpoints: \"${S}!\", mode: \"${S}\"}]}}",
+          "caps: [{allow: 1/1d, then: \"${S}\"}]",
+          "caps: [{models: a, allow: 1/1d, then: \"${S}\"}, {models: \"${S}\", allow: 1/1d, then: "
+          "a}]",
+          "plans: {p: {models: x, inputs: [\"${S}\"], caps: [{models: a, allow: 4 at once, queue: "
+          "\"${S}\", "
+          "then: \"${S}*\"}]}}",
           "demo: ${S}"}) {
         const std::string all = all_texts(
             faults_of(std::string(line) + "\nupstreams: [{name: a, url: \"http://h\"}]", sources)

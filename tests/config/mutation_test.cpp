@@ -6,6 +6,7 @@
 #include <iostream>
 #include <iterator>
 #include <random>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -77,6 +78,18 @@ protected:
             "null",
             "64KiB",
             "4h",
+            " fixed",
+            " at once",
+            " tokens",
+            " usd",
+            "/day",
+            "/month",
+            "unlimited",
+            "then: ",
+            "gpt-4",
+            "queue",
+            "teams",
+            "prices",
             "models",
             "serve_as",
             "caps",
@@ -115,6 +128,18 @@ protected:
         if (text.empty()) text = "a";
     }
 
+    static void expect_caps_in_order(const CapSet& caps) {
+        std::set<std::string> counters;
+        for (const Cap& cap : caps) {
+            EXPECT_TRUE(counters.insert(cap.counter()).second) << cap.in_words();
+            EXPECT_TRUE(cap.queue.count() == 0 || cap.period == Period::kAtOnce);
+            const auto again = parse_allow(cap.allow, cap.zone);
+            ASSERT_TRUE(again.has_value()) << cap.allow;
+            EXPECT_EQ(again->limit, cap.limit);
+            EXPECT_EQ(again->period, cap.period);
+        }
+    }
+
     std::uint64_t seed_;
     std::mt19937_64 random_;
     std::vector<std::string> shipped_;
@@ -139,6 +164,9 @@ TEST_F(Mutations, NeverCrashAndAlwaysSayWhere) {
                 ASSERT_GE(key.secret.size(), 16U) << text;
                 ASSERT_NE((*loaded)->find_plan(key.plan), nullptr) << text;
             }
+            for (const Plan& plan : (*loaded)->plans) expect_caps_in_order(plan.caps);
+            for (const Team& team : (*loaded)->teams) expect_caps_in_order(team.caps);
+            expect_caps_in_order((*loaded)->caps);
             continue;
         }
         ++wrong;

@@ -91,6 +91,53 @@ TEST(Shipped, ExampleLoadsAndItsValuesAreTheDefaults) {
     EXPECT_EQ(config->cache.memory_bytes, defaults.cache.memory_bytes);
     EXPECT_EQ(config->cache.scope, defaults.cache.scope);
     EXPECT_EQ(config->cache.enabled, defaults.cache.enabled);
+    EXPECT_EQ(config->cache.hits_counted, defaults.cache.hits_counted);
+    EXPECT_EQ(config->timezone->name(), defaults.timezone->name());
+}
+
+// All of design.md's section 2 that this version has.
+TEST(Shipped, TheSkeletonLoads) {
+    const auto config = good(
+        R"(
+listen: "${WEIR_LISTEN:-127.0.0.1:8080}"
+data: ./data
+workers: 2
+drain: 30s
+limits: {head: 64KiB, body: 64MiB, bodies: 512MiB, head_time: 10s, body_idle: 15s, connections: 8192}
+admin: {listen: same}
+log: {format: json, requests: all, level: info}
+upstreams:
+  - name: openai
+    url: https://api.openai.com/v1
+    key: "${OPENAI_API_KEY}"
+    models: ["gpt-*", "o*", "text-embedding-*"]
+    priority: 1
+    timeouts: {connect: 5s, first_byte: 600s, idle: 300s, total: 30m}
+models:
+  gpt-4: {serve_as: gpt-4-0613, max_output: 8192}
+prices: {gpt-4-0613: {input: 30, cached_input: 15, output: 60}}
+timezone: Asia/Shanghai
+plans:
+  plus:
+    caps:
+      - {models: "gpt-4*", allow: 100/4h, then: gpt-3.5-turbo}
+      - {models: "*", allow: 1000/day}
+      - {models: "*", allow: 4 at once, queue: 30s}
+      - {models: "*", allow: 2000000 tokens/30d}
+    models: ["gpt-*"]
+    inputs: [text, image]
+teams:
+  research: {caps: [{models: "*", allow: 5000/1d}]}
+caps: []
+keys:
+  - {name: alice, team: research, plan: plus, secret: "${ALICE_KEY}"}
+cache: {when: always, ttl: 24h, max_size: 2GiB, max_entry: 8MiB, max_request: 4MiB, memory: 64MiB, scope: team, hits: free}
+store: sqlite
+)",
+        sources_of({{"OPENAI_API_KEY", "sk-x"}, {"ALICE_KEY", "a-secret-of-16-chars"}})
+    );
+    EXPECT_EQ(config->find_plan("plus")->caps.size(), 4U);
+    EXPECT_EQ(config->find_team("research")->caps.size(), 1U);
 }
 
 // The last words of the keys that the loader lists as known, asked for by a wrong key in each map.
@@ -105,6 +152,8 @@ upstreams: [{zzzzzzzzz: 1, timeouts: {zzzzzzzzz: 1}}]
 models: {m: {zzzzzzzzz: 1}}
 plans: {p: {zzzzzzzzz: 1, caps: [{zzzzzzzzz: 1}]}}
 keys: [{zzzzzzzzz: 1}]
+teams: {t: {zzzzzzzzz: 1}}
+prices: {m: {zzzzzzzzz: 1}}
 cache: {zzzzzzzzz: 1}
 )";
     std::set<std::string> known;
@@ -119,8 +168,8 @@ cache: {zzzzzzzzz: 1}
             known.insert(i->str());
         }
     }
-    EXPECT_EQ(maps, 12);
-    EXPECT_GT(known.size(), 40U);
+    EXPECT_EQ(maps, 14);
+    EXPECT_GT(known.size(), 55U);
     return known;
 }
 
