@@ -39,8 +39,8 @@ Json shown(const quota::CapState& state) {
         return std::chrono::ceil<std::chrono::seconds>(span).count();
     };
     return Json{
-        {"models", state.cap.models},
-        {"allow", state.cap.allow},
+        {"models", state.cap->models},
+        {"allow", state.cap->allow},
         {"limit", state.window.limit},
         {"used", state.window.used},
         {"remaining", state.window.remaining()},
@@ -97,8 +97,10 @@ http::Response Admin::show_key(const Call& call) {
     Json json = shown(*key, aside);
     json["caps"] = Json::array();
     if (const auto* const plan = config->find_plan(key->plan)) {
-        const auto account = services_.ledger.account(key->name);
-        for (const auto& state : services_.ledger.peek(account, plan->caps, "")) {
+        const quota::Level own{
+            quota::Whose::kKey, services_.ledger.account(key->name), &plan->caps
+        };
+        for (const auto& state : services_.ledger.peek({&own, 1}, "", "")) {
             json["caps"].push_back(shown(state));
         }
     }

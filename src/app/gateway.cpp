@@ -163,7 +163,7 @@ struct Gateway::Impl {
         };
         auto connection = sqlite::Connection::open(path, options);
         if (!connection) return std::unexpected(connection.error());
-        if (auto done = sqlite::migrate(*connection, {quota::kSchema, keys::kSchema}, path);
+        if (auto done = sqlite::migrate(*connection, {quota::kSchema, keys::kSchema, quota::kSchemaOfCaps}, path);
             !done) {
             return done;
         }

@@ -24,4 +24,8 @@ void SystemClock::start_at_least(LedgerTime floor) noexcept {
     if (const auto behind = floor - now(); behind.count() > 0) offset_us_ += behind.count();
 }
 
+WallTime SystemClock::wall() const noexcept {
+    return WallTime(std::chrono::microseconds(read_us(CLOCK_REALTIME)));
+}
+
 }  // namespace weir

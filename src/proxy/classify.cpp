@@ -5,6 +5,8 @@
 #include "weir/base/text.hpp"
 #include "weir/proxy/proxy.hpp"
 
+#include "estimate.hpp"
+
 namespace weir::proxy {
 
 namespace {
@@ -45,6 +47,20 @@ std::string_view group_of(std::string_view field) noexcept {
     return "stored_responses";
 }
 
+std::optional<http::ApiError> check_inputs(const Exchange& x) {
+    const config::Inputs& inputs = x.member->plan->inputs;
+    std::string_view kind;
+    if (x.json.has_image && !inputs.image) kind = "image";
+    if (x.json.has_audio && !inputs.audio) kind = "audio";
+    if (x.json.has_file && !inputs.file) kind = "file";
+    if (kind.empty()) return std::nullopt;
+    std::string allowed = "text";
+    if (inputs.image) allowed += ", image";
+    if (inputs.audio) allowed += ", audio";
+    if (inputs.file) allowed += ", file";
+    return http::input_not_allowed(kind, x.member->plan->name, allowed);
+}
+
 std::optional<http::ApiError> choose_route(Exchange& x) {
     const config::Config& config = *x.snapshot->config;
     x.asked_model = x.json.model ? *x.json.model : std::string(x.endpoint->default_model);
@@ -57,7 +73,7 @@ std::optional<http::ApiError> choose_route(Exchange& x) {
         return http::invalid_field("model", "The name of the model is longer than 256 bytes.");
     }
     const config::Model* const alias = config.find_model(x.asked_model);
-    if (alias != nullptr) x.serve_as = alias->serve_as;
+    x.serve_as = alias != nullptr ? alias->serve_as : "";
     x.served_model = x.serve_as.empty() ? x.asked_model : x.serve_as;
     if (!model_allowed(*x.member->plan, x.asked_model, x.served_model)) {
         return http::model_not_allowed(x.asked_model, x.member->plan->name);
@@ -130,12 +146,17 @@ std::optional<http::ApiError> classify(Exchange& x, const http::RequestHead& hea
             415, "Uploads in multipart bodies are not yet supported by this version of Weir."
         );
     }
+    const config::Plan& plan = *x.member->plan;
+    if (plan.max_input_bytes > 0 && x.body->size() > plan.max_input_bytes) {
+        return http::input_too_large(plan.max_input_bytes, plan.name);
+    }
     const config::Cache& cache = x.snapshot->config->cache;
     const http::CacheControl control = http::cache_control(head.fields);
     const bool cacheable = x.endpoint->cacheable && cache.enabled;
     const bool small = x.body->size() <= cache.max_request_bytes;
     x.storable = cacheable && small && !control.no_store;
     if (auto problem = read_json(x, x.storable)) return problem;
+    if (auto problem = check_inputs(x)) return problem;
     if (x.json.stateful) {
         // What the shared upstream account stores belongs to everybody on the team, or to nobody.
         return http::closed_endpoint(
@@ -149,6 +170,7 @@ std::optional<http::ApiError> classify(Exchange& x, const http::RequestHead& hea
     x.storable = x.storable && x.json.canonical_complete && !x.json.store;
     x.shareable = x.storable && !control.no_cache;
     if (x.storable) make_key(x, head);
+    if (auto problem = estimate(x)) return problem;
     if (x.endpoint->cacheable) x.cache = x.shareable ? CacheUse::kMiss : CacheUse::kBypass;
     return std::nullopt;
 }

@@ -18,7 +18,11 @@ std::shared_ptr<const Buffer> body_for_upstream(
     http::Rewrite rewrite;
     if (!x.serve_as.empty()) rewrite.model = x.serve_as;  // also where the API's default is meant
     rewrite.add_include_usage = inject_usage;
-    if (!rewrite.model && !inject_usage) return x.body;
+    if (x.output_limit > 0) {
+        rewrite.output_limit = x.output_limit;
+        rewrite.output_limit_field = http::output_limit_field(x.endpoint->shape, x.served_model);
+    }
+    if (!rewrite.model && !inject_usage && !rewrite.output_limit) return x.body;
     auto rewritten = http::rewrite_body(x.body->view(), x.json, rewrite, &bodies);
     if (!rewritten) return nullptr;
     return std::make_shared<const Buffer>(std::move(*rewritten));
@@ -42,17 +46,19 @@ std::unique_ptr<FlightPlan> plan_flight(
     plan->upstream = {x.snapshot->config, upstream};  // lives as long as its config
     plan->shape = x.endpoint->shape;
     plan->choices = x.json.choices;
-    plan->limit_set = x.json.output_limit_set;
+    plan->limit_set = x.limit_own;
     plan->served_model = x.served_model;
+    plan->price = x.price;
     plan->shareable = x.shareable;
     plan->key = x.storable ? x.key : nullptr;
     plan->report = std::make_shared<CallReport>();
     plan->report->upstream = upstream->name;
     x.call = plan->report;
 
-    // A stream that may serve a plain request later must say what it used.
+    // A stream must say what it used: for the caps, and since it may serve a plain request later.
     const bool inject_usage =
-        x.storable && x.json.stream && !x.json.include_usage && upstream->stream_usage &&
+        (x.storable || x.endpoint->counts) && x.json.stream && !x.json.include_usage &&
+        upstream->stream_usage &&
         (x.endpoint->shape == http::Shape::kChat || x.endpoint->shape == http::Shape::kCompletion);
     plan->usage_asked = inject_usage || x.json.include_usage;
     plan->body = body_for_upstream(x, inject_usage, bodies);

@@ -43,6 +43,16 @@ Meters::Meters(metrics::Registry& all)
       messages_admitted(messages(all, "admitted")),
       messages_refused(messages(all, "refused")),
       messages_refunded(messages(all, "refunded")),
+      messages_warned(
+          all.counter("weir_messages_warned_total", "Messages admitted past a cap that only warns.")
+      ),
+      messages_queued(all.counter(
+          "weir_messages_queued_total", "Messages that waited in line before a cap at once."
+      )),
+      messages_fallen_back(all.counter(
+          "weir_messages_fallen_back_total",
+          "Messages that another model answered, since a cap was used up."
+      )),
       upstream_calls(all.counter("weir_upstream_calls_total", "Calls to upstreams.")),
       upstream_failures(all.counter(
           "weir_upstream_failures_total", "Calls to upstreams that brought no 2xx answer."

@@ -1,5 +1,6 @@
 #include "producer.hpp"
 
+#include <algorithm>
 #include <ctime>
 #include <exception>
 #include <utility>
@@ -16,6 +17,8 @@
 #include "weir/http/sse.hpp"
 #include "weir/http/upstream_error.hpp"
 #include "weir/proxy/meters.hpp"
+
+#include "estimate.hpp"
 
 namespace weir::proxy {
 
@@ -47,6 +50,24 @@ http::UpstreamFault fault_of(const Error& error, upstream::Call::Stage stage, De
             break;
     }
     return stage == Stage::kBody ? UpstreamFault::kBrokeOff : UpstreamFault::kClosedEarly;
+}
+
+// The end of an answer that is too long to be kept. Most have their usage there (embeddings).
+constexpr std::size_t kTailBytes = 4096;
+
+void keep_tail(std::string& tail, std::string_view part) {
+    tail += part.substr(part.size() - std::min(part.size(), kTailBytes));
+    if (tail.size() > kTailBytes) tail.erase(0, tail.size() - kTailBytes);
+}
+
+// Of a member `usage` at the end of the JSON's outermost object.
+std::optional<http::Usage> usage_in(std::string_view tail) {
+    const std::size_t at = tail.rfind("\"usage\"");
+    std::optional<http::Usage> usage;
+    if (at == std::string_view::npos) return usage;
+    const std::string object = "{" + std::string(tail.substr(at));
+    static_cast<void>(http::judge_json(http::Shape::kOther, object, false, &usage));
+    return usage;
 }
 
 // One flight in the air: the plan and what the coroutines around it share.
@@ -81,7 +102,7 @@ private:
     [[nodiscard]] Awaitable<Result<>> relay_plain();
     [[nodiscard]] Awaitable<bool> publish(std::vector<cache::Chunk> chunks);
     void publish_head(std::optional<std::uint64_t> content_length, bool event_stream);
-    void conclude(http::Ending ending, bool event_stream);
+    void conclude(http::Ending ending, bool event_stream, const std::optional<http::Usage>& usage);
     void keep(bool event_stream);
     void fail_with(http::ApiError error);
     void leave_board();
@@ -284,7 +305,7 @@ Awaitable<Result<>> Producer::relay_events() {
             http::Ending ending = watch.end("");
             if (ending == http::Ending::kWhole) ending = http::Ending::kWholeNoCache;
             if (watch.terminal_seen() && ending != http::Ending::kBroken && !flight_->abandoned()) {
-                conclude(ending, true);
+                conclude(ending, true, watch.usage());
                 co_return Result<>();
             }
             co_return std::unexpected(more.error());
@@ -318,7 +339,7 @@ Awaitable<Result<>> Producer::relay_events() {
         last.front().bytes = splitter.rest();
         flight_->publish(std::move(last));
     }
-    conclude(ending, true);
+    conclude(ending, true, watch.usage());
     co_return Result<>();
 }
 
@@ -344,8 +365,10 @@ Awaitable<Result<>> Producer::relay_plain() {
         }
         if (whole) length = body.size();
     }
-    const http::Ending judged = whole ? http::judge_json(plan_->shape, body, plan_->limit_set)
-                                      : http::Ending::kWholeNoCache;
+    std::optional<http::Usage> usage;
+    const http::Ending judged = whole
+                                    ? http::judge_json(plan_->shape, body, plan_->limit_set, &usage)
+                                    : http::Ending::kWholeNoCache;
     if (whole && judged == http::Ending::kBroken) {
         co_return fail(
             ErrorCode::kUpstreamProtocol, "the answer is not the JSON that it says it is"
@@ -355,6 +378,8 @@ Awaitable<Result<>> Producer::relay_plain() {
     const bool unjudged = until_close && !whole;
     http::JsonBalance balance;
     if (unjudged) balance.see(body);
+    std::string tail;
+    if (json && !whole) keep_tail(tail, body);
     if (!body.empty()) {
         std::vector<cache::Chunk> first(1);
         first.front().bytes = std::move(body);
@@ -368,6 +393,7 @@ Awaitable<Result<>> Producer::relay_plain() {
         mask_.mask(part, whole);
         if (part.empty()) continue;
         if (unjudged) balance.see(part);
+        if (json) keep_tail(tail, part);
         std::vector<cache::Chunk> next(1);
         next.front().bytes = std::move(part);
         const bool heard = co_await publish(std::move(next));
@@ -383,7 +409,7 @@ Awaitable<Result<>> Producer::relay_plain() {
         if (const auto kept = flight_->backlog()) {
             std::string all;
             for (const cache::ChunkPtr& chunk : *kept) all += chunk->bytes;
-            ending = http::judge_json(plan_->shape, all, plan_->limit_set);
+            ending = http::judge_json(plan_->shape, all, plan_->limit_set, &usage);
             if (ending == http::Ending::kBroken) {
                 co_return fail(
                     ErrorCode::kUpstreamProtocol, "the answer is not the JSON that it says it is"
@@ -391,15 +417,21 @@ Awaitable<Result<>> Producer::relay_plain() {
             }
         }
     }
-    conclude(ending, false);
+    if (!usage && !tail.empty()) usage = usage_in(tail);
+    conclude(ending, false, usage);
     co_return Result<>();
 }
 
 // The answer came to its end. Store before leaving the board: a request that comes now finds the
 // one or the other.
-void Producer::conclude(http::Ending ending, bool event_stream) {
+void Producer::conclude(
+    http::Ending ending, bool event_stream, const std::optional<http::Usage>& usage
+) {
     if (ending != http::Ending::kError) {
-        plan_->reservation.charge();
+        // What nobody told stays as it was reserved.
+        std::optional<quota::Amounts> used;
+        if (usage) used = amounts_of(plan_->price, *usage);
+        plan_->reservation.charge(used);
     } else {
         give_back();
     }

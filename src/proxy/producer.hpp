@@ -28,6 +28,7 @@ struct FlightPlan {
     bool limit_set = false;
     bool usage_asked = false;  // of the stream, by the client or by us
     std::string served_model;
+    config::Price price;
     // Set if the whole answer is to be kept; on the board if also `shareable`.
     std::shared_ptr<const cache::CacheKey> key;
     bool shareable = false;

@@ -34,24 +34,42 @@ std::string_view name_of(CacheUse use) noexcept {
     return "";
 }
 
-std::int64_t wall_us() {
-    return std::chrono::duration_cast<std::chrono::microseconds>(
-               std::chrono::system_clock::now().time_since_epoch()
-    )
-        .count();
+http::RateUnit unit_of(const config::Cap& cap) noexcept {
+    if (cap.period == config::Period::kAtOnce) return http::RateUnit::kConcurrent;
+    switch (cap.unit) {
+        case config::Unit::kTokens:
+            return http::RateUnit::kTokens;
+        case config::Unit::kMoney:
+            return http::RateUnit::kMoney;
+        case config::Unit::kMessages:
+            break;
+    }
+    return http::RateUnit::kRequests;
 }
 
-http::ApiError spent(const quota::Refusal& refusal) {
-    http::SpentCap cap;
-    cap.used = std::to_string(refusal.cap.window.used);
-    cap.limit = std::to_string(refusal.cap.window.limit) +
-                (refusal.cap.window.limit == 1 ? " message" : " messages");
-    cap.models = refusal.cap.cap.models;
-    cap.time = http::window_words(refusal.cap.cap.span);
-    cap.retry_after = refusal.retry_after;
-    cap.free_at_us = wall_us() + refusal.retry_after.count();
-    cap.never = refusal.never;
-    return http::cap_reached(cap);
+// Of the whole window: a calendar one is as long as the one that runs.
+std::chrono::seconds window_of(const config::Cap& cap) {
+    using config::Period;
+    if (cap.period == Period::kAtOnce) return {};
+    if (cap.span.count() > 0 || !cap.zone) return cap.span;
+    const auto now =
+        std::chrono::floor<std::chrono::microseconds>(std::chrono::system_clock::now());
+    const TimeZone::Bounds bounds = cap.period == Period::kDay    ? cap.zone->day(now)
+                                    : cap.period == Period::kWeek ? cap.zone->week(now)
+                                                                  : cap.zone->month(now);
+    return std::chrono::duration_cast<std::chrono::seconds>(bounds.end - bounds.begin);
+}
+
+std::string_view prefix_of(quota::Whose whose) noexcept {
+    switch (whose) {
+        case quota::Whose::kTeam:
+            return "team ";
+        case quota::Whose::kAll:
+            return "all ";
+        case quota::Whose::kKey:
+            break;
+    }
+    return "";
 }
 
 class InProgress {
@@ -110,21 +128,31 @@ void decorate(Worker& worker, Exchange& x, http::Fields& fields) {
     }
     if (x.member == nullptr) return;
     if (!std::exchange(x.caps_known, true)) {
-        x.caps = worker.shared.ledger.peek(x.member->account, x.member->plan->caps, x.served_model);
+        x.caps_of = x.snapshot;
+        x.caps = worker.shared.ledger.peek(x.member->levels, x.served_model, x.endpoint_path());
     }
     std::vector<http::RateState> states;
     states.reserve(x.caps.size());
     for (const quota::CapState& state : x.caps) {
+        if (state.cap->warn) continue;  // it limits nothing
         states.push_back(
-            {state.cap.models + " " + state.cap.allow,
-             state.window.limit,
-             state.window.remaining(),
-             state.cap.span,
-             state.window.next_free,
-             state.window.full_reset}
+            {.name =
+                 std::string(prefix_of(state.whose)) + state.cap->models + " " + state.cap->allow,
+             .limit = state.window.limit,
+             .remaining = state.window.remaining(),
+             .window = window_of(*state.cap),
+             .next_free = state.window.next_free,
+             .full_reset = state.window.full_reset,
+             .unit = unit_of(*state.cap)}
         );
     }
     http::add_rate_headers(fields, states);
+    if (!x.fallback.empty()) fields.set("x-weir-fallback", x.fallback);
+    if (x.refusal) return;
+    if (std::string notice = notice_of(x); !notice.empty()) {
+        x.noticed = true;
+        fields.set("x-weir-notice", notice);
+    }
 }
 
 Awaitable<> Proxy::serve(ClientStream& client) {
@@ -169,8 +197,18 @@ Awaitable<Proxy::Problem> Proxy::run(Exchange& x, ClientStream& client) {
         co_return std::nullopt;
     }
 
+    Problem problem = co_await answer(x, client, signal);
+    if (!problem || !x.refusal) co_return problem;
+    co_return co_await fall_back(x, client, signal, std::move(*problem));
+}
+
+Awaitable<Proxy::Problem> Proxy::answer(
+    Exchange& x, ClientStream& client, std::shared_ptr<Signal> signal
+) {
     if (!x.shareable) co_return co_await fly_unshared(x, client, signal);
     if (const auto entry = worker_.shared.cache.find_in_memory(*x.key)) {
+        Problem problem = co_await charge_hit(x, signal);
+        if (problem) co_return problem;
         const bool served = co_await serve_hit(x, client, entry);
         if (served) co_return std::nullopt;
         co_return co_await fly_alone(x, client, signal);
@@ -181,6 +219,8 @@ Awaitable<Proxy::Problem> Proxy::run(Exchange& x, ClientStream& client) {
         const auto entry = co_await worker_.shared.cache.find(x.key);
         if (entry) {
             hand_over(x, *joined.subscription.flight(), *entry);
+            Problem problem = co_await charge_hit(x, signal);
+            if (problem) co_return problem;
             const bool served = co_await serve_hit(x, client, entry);
             if (served) co_return std::nullopt;
             co_return co_await fly_alone(x, client, signal);
@@ -189,6 +229,8 @@ Awaitable<Proxy::Problem> Proxy::run(Exchange& x, ClientStream& client) {
         x.cache = CacheUse::kHit;
         x.joined = true;
         worker_.shared.meters.flights_joined.add();
+        Problem problem = co_await charge_hit(x, signal);
+        if (problem) co_return problem;
     }
     co_return co_await fly(x, client, signal, std::move(joined.subscription), joined.started);
 }
@@ -261,8 +303,11 @@ Awaitable<Proxy::Problem> Proxy::fly(
     while (true) {
         if (asking) {
             Problem problem;
+            x.hit.refund();  // it pays for the whole message now
             x.client_gone = client.gone();
-            if (!x.client_gone) problem = admit(x, subscription.flight(), client.head());
+            if (!x.client_gone) {
+                problem = co_await admit(x, client, signal, subscription.flight());
+            }
             if (x.client_gone || problem) {
                 give_up(x, subscription);
                 co_return problem;
@@ -293,45 +338,32 @@ void Proxy::give_up(const Exchange& x, const cache::Subscription& subscription) 
 
 // Every cap that covers the message decides, in one step; then the upstream call starts at once,
 // while the charge is being written.
-Proxy::Problem Proxy::admit(
-    Exchange& x, const std::shared_ptr<cache::Flight>& flight, const http::RequestHead& head
+Awaitable<Proxy::Problem> Proxy::admit(
+    Exchange& x,
+    ClientStream& client,
+    std::shared_ptr<Signal> signal,
+    std::shared_ptr<cache::Flight> flight
 ) {
-    Meters& meters = worker_.shared.meters;
     quota::Reservation reservation;
     if (x.endpoint->counts) {
-        // The newest snapshot decides: a key that was revoked meanwhile starts nothing.
-        const SnapshotPtr newest = worker_.snapshot;
-        const Member* const member = newest->find_same(*x.member->key);
-        if (member == nullptr) return http::unknown_key();
-        quota::Decision decision =
-            worker_.shared.ledger.admit(member->account, member->plan->caps, x.served_model);
-        if (decision.error) {
-            const bool full = decision.error->code == ErrorCode::kOverloaded;
-            return full ? http::ledger_full() : http::storage_down();
-        }
-        x.caps_known = true;
-        if (decision.refusal) {
-            meters.messages_refused.add();
-            x.caps = std::move(decision.refusal->all);
-            return spent(*decision.refusal);
-        }
-        meters.messages_admitted.add();
-        x.caps = std::move(decision.admission->caps);
-        reservation = std::move(decision.admission->reservation);
+        Problem problem = co_await ask_caps(x, client, signal, reservation);
+        if (problem || x.client_gone) co_return problem;
     }
-    auto plan = plan_flight(x, head, flight, std::move(reservation), worker_.shared.bodies);
+    auto plan =
+        plan_flight(x, client.head(), flight, std::move(reservation), worker_.shared.bodies);
     if (!plan) {
         x.caps_known = false;  // the message was given back
-        return http::bodies_full();
+        co_return http::bodies_full();
     }
     take_off(worker_, std::move(plan));
     x.body.reset();
-    return std::nullopt;
+    co_return std::nullopt;
 }
 
 // Never awaits: also right after the client left.
 void Proxy::settle(Exchange& x, const ClientStream& client) {
     Meters& meters = worker_.shared.meters;
+    if (x.hit.open() && x.status >= 200 && x.status < 300 && !x.broken) x.hit.charge();
     if (x.cache == CacheUse::kHit) meters.cache_hits.add();
     if (x.cache == CacheUse::kMiss) meters.cache_misses.add();
     if (x.cache == CacheUse::kBypass) meters.cache_bypasses.add();

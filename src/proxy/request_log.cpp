@@ -47,8 +47,8 @@ std::string cap_text(const Exchange& x) {
     if (tightest == nullptr) return {};
     return fmt::format(
         "{} {} {}/{}",
-        tightest->cap.models,
-        tightest->cap.allow,
+        tightest->cap->models,
+        tightest->cap->allow,
         tightest->window.used,
         tightest->window.limit
     );
@@ -63,7 +63,8 @@ void log_request(
     const int status = x.client_gone ? kClientGone : x.status;
     const double total_ms = milliseconds(Deadline::Clock::now() - x.begun);
     const std::string_view path = std::string_view(x.path).substr(0, kLongestName);
-    const std::string_view model = std::string_view(x.asked_model).substr(0, kLongestName);
+    const std::string& asked = x.first_model.empty() ? x.asked_model : x.first_model;
+    const std::string_view model = std::string_view(asked).substr(0, kLongestName);
     const std::string_view key = x.member != nullptr ? std::string_view(x.member->key->id) : "";
     const std::string_view upstream = x.call ? std::string_view(x.call->upstream) : "";
     const double upstream_ms = x.call ? milliseconds(x.call->first_byte) : 0;
@@ -91,6 +92,8 @@ void log_request(
         );
         if (!upstream.empty()) fmt::format_to(out, " upstream={}", upstream);
         if (!cap.empty()) fmt::format_to(out, " cap=\"{}\"", cap);
+        if (!x.fallback.empty()) fmt::format_to(out, " served={}", json_quote(x.served_model));
+        if (x.noticed) fmt::format_to(out, " notice={}", json_quote(notice_of(x)));
         if (!x.error_code.empty()) fmt::format_to(out, " error={}", x.error_code);
         if (x.broken) fmt::format_to(out, " broken");
         fmt::format_to(out, " id={}", x.id);
@@ -101,7 +104,7 @@ void log_request(
         out,
         R"({{"time":"{:%FT%T}.{:03}Z","level":"{}","event":"request","id":"{}","key":{},)"
         R"("method":{},"path":{},"status":{},"model":{},"served":{},"stream":{},"cache":"{}",)"
-        R"("upstream":{},"cap":{},"error":{},"broken":{},"ms":{:.3f},"first_byte_ms":{:.3f},)"
+        R"("upstream":{},"cap":{},"notice":{},"error":{},"broken":{},"ms":{:.3f},"first_byte_ms":{:.3f},)"
         R"("upstream_ms":{:.3f},"bytes_in":{},"bytes_out":{}}})",
         fmt::gmtime(seconds),
         ms,
@@ -117,6 +120,7 @@ void log_request(
         cache_text(x),
         json_quote(upstream),
         json_quote(cap),
+        json_quote(x.noticed ? notice_of(x) : std::string()),
         json_quote(x.error_code),
         x.broken,
         total_ms,

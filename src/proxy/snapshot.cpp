@@ -24,6 +24,25 @@ std::string scope_of(const keys::Key& key, config::Scope scope) {
     return "key:" + key.name;
 }
 
+std::vector<quota::Level> levels_of(
+    const Member& member, const config::Config& config, const quota::Ledger& ledger
+) {
+    using quota::Whose;
+    std::vector<quota::Level> levels;
+    const auto add = [&levels](Whose whose, quota::AccountId account, const config::CapSet* caps) {
+        if (caps != nullptr && !caps->empty()) levels.push_back({whose, account, caps});
+    };
+    add(Whose::kKey, member.account, &member.plan->caps);
+    // Caps of its own stand beside a declared key only.
+    if (member.key->declared) {
+        add(Whose::kKey, member.account, config.find_key_caps(member.key->name));
+    }
+    const config::Team* const team = config.find_team(member.key->team);
+    if (team != nullptr) add(Whose::kTeam, member.team, &team->caps);
+    add(Whose::kAll, ledger.everybody(), &config.caps);
+    return levels;
+}
+
 // Keys of clients never go to an upstream, so that none can say them.
 std::vector<std::string> forms_of_upstream_keys(const config::Config& config) {
     std::vector<std::string> all;
@@ -66,9 +85,13 @@ Result<SnapshotPtr> make_snapshot(
                 "the key `" + key.name + "` is in force without its plan `" + key.plan + "`"
             );
         }
-        snapshot->members.push_back(
-            {&key, plan, ledger.account(key.name), scope_of(key, config->cache.scope)}
-        );
+        Member& member = snapshot->members.emplace_back();
+        member.key = &key;
+        member.plan = plan;
+        member.account = ledger.account(key.name);
+        if (!key.team.empty()) member.team = ledger.team(key.team);
+        member.levels = levels_of(member, *config, ledger);
+        member.scope = scope_of(key, config->cache.scope);
     }
     snapshot->secrets = forms_of_upstream_keys(*config);
     snapshot->config = std::move(config);

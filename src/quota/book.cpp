@@ -1,147 +1,134 @@
 #include "book.hpp"
 
 #include <algorithm>
-#include <iterator>
 #include <utility>
-
-#include "weir/base/text.hpp"
 
 namespace weir::quota {
 namespace {
 
-// Windows an account keeps at least; a plan with more caps than that keeps twice as many as it has
-// in use. Dropping one is never wrong: it is made again from the messages.
-constexpr std::size_t kCounters = 16;
+constexpr std::string_view kTeam = "team:";
+constexpr std::string_view kAll = "all:";
 
 }  // namespace
 
-AccountId Book::account(std::string_view name) {
-    if (const auto found = by_name_.find(name); found != by_name_.end()) return found->second;
-    return load_account(next_account_row_, name);
+Book::Book(SubjectGone subject_gone) : subject_gone_(std::move(subject_gone)) {
+    static_cast<void>(account(Whose::kAll, {}));  // kEverybody
 }
 
-AccountId Book::load_account(std::int64_t row, std::string_view name) {
+std::string Book::name_of(const Account& account) {
+    if (account.kind == Whose::kKey) return account.name;
+    return std::string(account.kind == Whose::kTeam ? kTeam : kAll) + account.name;
+}
+
+AccountId Book::account(Whose kind, std::string_view name) {
+    std::string stored(kind == Whose::kKey ? "" : kind == Whose::kTeam ? kTeam : kAll);
+    stored += name;
+    if (const auto found = by_name_.find(stored); found != by_name_.end()) return found->second;
+    return load_account(kind == Whose::kAll ? 0 : next_account_row_, stored);
+}
+
+AccountId Book::load_account(std::int64_t row, std::string_view stored_name) {
     const auto id = static_cast<AccountId>(accounts_.size());
     Account& account = accounts_.emplace_back();
-    account.name = name;
     account.row = row;
-    by_name_.emplace(account.name, id);
+    account.name = stored_name;
+    for (const auto& [prefix, kind] : {std::pair{kTeam, Whose::kTeam}, {kAll, Whose::kAll}}) {
+        if (!stored_name.starts_with(prefix)) continue;
+        account.kind = kind;
+        account.name = stored_name.substr(prefix.size());
+    }
+    by_name_.emplace(stored_name, id);
     next_account_row_ = std::max(next_account_row_, row + 1);
     return id;
 }
 
-Model* Book::load_model(std::int64_t row, std::string_view name) {
-    auto model = std::make_unique<Model>();
-    model->name = name;
-    model->row = row;
-    next_model_row_ = std::max(next_model_row_, row + 1);
-    Model* const raw = model.get();
-    models_.emplace(raw->name, std::move(model));
+Subject* Book::load_subject(std::int64_t row, std::string_view model, std::string_view endpoint) {
+    auto made = std::make_unique<Subject>();
+    made->model = model;
+    made->endpoint = endpoint;
+    made->row = row;
+    next_subject_row_ = std::max(next_subject_row_, row + 1);
+    Subject* const raw = made.get();
+    subjects_.emplace(SubjectKey(raw->model, raw->endpoint), std::move(made));
     return raw;
 }
 
-Model* Book::intern(std::string_view name) {
-    if (const auto found = models_.find(name); found != models_.end()) return found->second.get();
-    return load_model(next_model_row_, name);
+Subject* Book::subject(std::string_view model, std::string_view endpoint) {
+    const auto found = subjects_.find(SubjectKey(model, endpoint));
+    if (found != subjects_.end()) return found->second.get();
+    return load_subject(next_subject_row_, model, endpoint);
 }
 
-void Book::release(Model* model) {
-    if (--model->messages > 0) return;
-    if (model->stored) model_gone_(model->row);
-    models_.erase(models_.find(model->name));
+void Book::release(Subject* subject) {
+    if (--subject->entries > 0) return;
+    if (subject->stored) subject_gone_(subject->row);
+    subjects_.erase(SubjectKey(subject->model, subject->endpoint));
 }
 
-void Book::drop_unused_models() {
-    std::erase_if(models_, [this](const auto& entry) {
-        const Model& model = *entry.second;
-        if (model.messages > 0) return false;
-        if (model.stored) model_gone_(model.row);
+void Book::drop_unused_subjects() {
+    std::erase_if(subjects_, [this](const auto& entry) {
+        const Subject& subject = *entry.second;
+        if (subject.entries > 0) return false;
+        if (subject.stored) subject_gone_(subject.row);
         return true;
     });
 }
 
-Window& Book::window(Account& account, const config::Cap& cap, LedgerTime now) {
-    const std::uint64_t use = ++uses_;
-    for (Account::Counter& counter : account.counters) {
-        if (counter.window.span() == cap.span && counter.models == cap.models) {
-            counter.last_use = use;
-            counter.window.expire(now);
-            return counter.window;
-        }
+const Pattern& Book::pattern(const std::string& models, const std::vector<std::string>& endpoints) {
+    for (const Pattern& pattern : patterns_) {
+        if (pattern.models == models && pattern.endpoints == endpoints) return pattern;
     }
-    Window window(cap.span);
-    const Model* last = nullptr;
-    bool matches = false;
-    for (std::size_t i = account.first; i < account.messages.size(); ++i) {
-        const Message& message = account.messages[i];
-        if (message.at + cap.span <= now) continue;
-        if (message.model != last) {
-            last = message.model;
-            matches = glob_match(cap.models, last->name);
-        }
-        if (matches) window.add(message.at, message.sequence);
-    }
-    account.counters.push_back({cap.models, std::move(window), use});
-    return account.counters.back().window;
+    return patterns_.emplace_back(Pattern{patterns_.size(), models, endpoints});
 }
 
-Model* Book::add(Account& account, LedgerTime at, Sequence sequence, std::string_view model) {
-    Model* const interned = intern(model);
-    add(account, at, sequence, interned);
-    return interned;
+std::size_t Book::counter(Account& account, const config::Cap& cap, const Moment& moment) {
+    return account.counter(cap, moment, ++uses_, [this](const config::Cap& one) -> const Pattern& {
+        return pattern(one.models, one.endpoints);
+    });
 }
 
-void Book::add(Account& account, LedgerTime at, Sequence sequence, Model* model) {
-    account.messages.push_back({at, sequence, model});
+void Book::add(AccountId key, AccountId team, const Entry& entry) {
+    Entry shared = entry;
+    shared.granted = shared.forgiven = false;
+    at(key).add(entry);
+    at(kEverybody).add(shared);
+    entry.subject->entries += 2;
+    if (team != kNobody) {
+        at(team).add(shared);
+        ++entry.subject->entries;
+    }
     ++messages_;
-    ++model->messages;
-    for (Account::Counter& counter : account.counters) {
-        if (!glob_match(counter.models, model->name)) continue;
-        // One that no cap asks for any more must not grow for ever.
-        counter.window.expire(at);
-        counter.window.add(at, sequence);
-    }
 }
 
-bool Book::remove(Account& account, Sequence sequence) {
-    const auto live = std::next(account.messages.begin(), std::ptrdiff_t(account.first));
-    const auto found = std::ranges::lower_bound(
-        live, account.messages.end(), sequence, std::ranges::less(), &Message::sequence
-    );
-    if (found == account.messages.end() || found->sequence != sequence) return false;
-    Model* const model = found->model;
-    account.messages.erase(found);
+bool Book::remove(AccountId key, AccountId team, Sequence sequence) {
+    if (!at(key).remove(sequence)) return false;
     --messages_;
-    for (Account::Counter& counter : account.counters) counter.window.remove(sequence);
-    release(model);
+    at(kEverybody).remove(sequence);
+    if (team != kNobody) at(team).remove(sequence);
+    tidy(at(key));
+    tidy(at(kEverybody));
+    if (team != kNobody) tidy(at(team));
     return true;
 }
 
-void Book::trim(Account& account, std::size_t in_use) {
-    const std::size_t most = std::max(kCounters, 2 * in_use);
-    while (account.counters.size() > most) {
-        account.counters.erase(
-            std::ranges::min_element(account.counters, {}, &Account::Counter::last_use)
-        );
-    }
+bool Book::settle(
+    AccountId key, AccountId team, Sequence sequence, const std::optional<Amounts>& used
+) {
+    if (!at(key).settle(sequence, used)) return false;
+    at(kEverybody).settle(sequence, used);
+    if (team != kNobody) at(team).settle(sequence, used);
+    return true;
+}
+
+void Book::tidy(Account& account) {
+    account.compact([this](const Entry& entry) { release(entry.subject); });
 }
 
 void Book::expire(Account& account, LedgerTime now) {
-    std::vector<Message>& messages = account.messages;
-    while (account.first < messages.size() && messages[account.first].at + kHistory <= now) {
-        release(messages[account.first].model);
-        ++account.first;
-        --messages_;
-    }
-    if (account.first == messages.size()) {
-        messages.clear();
-        account.first = 0;
-    } else if (account.first >= 64 && account.first * 2 >= messages.size()) {
-        messages.erase(
-            messages.begin(), std::next(messages.begin(), std::ptrdiff_t(account.first))
-        );
-        account.first = 0;
-    }
+    account.expire(now, [&](const Entry& entry) {
+        if (account.kind == Whose::kKey && !entry.gone) --messages_;
+        release(entry.subject);
+    });
 }
 
 }  // namespace weir::quota

@@ -1,10 +1,9 @@
 #include "weir/quota/ledger.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <unordered_map>
 #include <utility>
-
-#include <fmt/core.h>
 
 #include "weir/base/log.hpp"
 #include "weir/base/text.hpp"
@@ -14,23 +13,53 @@
 namespace weir::quota {
 namespace {
 
+using config::Cap;
+using config::Period;
+using config::Unit;
 using std::chrono::microseconds;
 
+std::uint64_t amount_of(const Cap& cap, const Ask& ask) noexcept {
+    switch (cap.unit) {
+        case Unit::kMessages:
+            return 1;
+        case Unit::kTokens:
+            return ask.hit ? 0 : ask.reserve.tokens;
+        case Unit::kMoney:
+            return ask.hit ? 0 : ask.reserve.money;
+    }
+    return 0;
+}
+
+bool by_grant(const Claim& claim) noexcept {
+    return claim.level->whose == Whose::kKey && claim.cap->unit == Unit::kMessages &&
+           claim.cap->period != Period::kAtOnce;
+}
+
 }  // namespace
+
+bool covers(const config::Cap& cap, std::string_view model, std::string_view endpoint) noexcept {
+    return covers(cap.models, cap.endpoints, model, endpoint);
+}
 
 // ---------------------------------------------------------------- Reservation
 
 Reservation::Reservation(Reservation&& other) noexcept
     : ledger_(std::exchange(other.ledger_, nullptr)),
-      account_(other.account_),
-      sequence_(other.sequence_) {}
+      key_(other.key_),
+      team_(other.team_),
+      grant_(other.grant_),
+      sequence_(other.sequence_),
+      reserved_(other.reserved_) {}
 
 Reservation& Reservation::operator=(Reservation&& other) noexcept {
     if (this != &other) {
         refund();
         ledger_ = std::exchange(other.ledger_, nullptr);
-        account_ = other.account_;
+        key_ = other.key_;
+        team_ = other.team_;
+        grant_ = other.grant_;
         sequence_ = other.sequence_;
+        reserved_ = other.reserved_;
     }
     return *this;
 }
@@ -39,149 +68,235 @@ Reservation::~Reservation() {
     refund();
 }
 
-void Reservation::charge() noexcept {
-    if (Ledger* const ledger = std::exchange(ledger_, nullptr)) {
-        ledger->settle(account_, sequence_, true);
-    }
+void Reservation::charge(std::optional<Amounts> used) noexcept {
+    if (Ledger* const ledger = std::exchange(ledger_, nullptr)) ledger->settle(*this, true, used);
 }
 
 void Reservation::refund() noexcept {
-    if (Ledger* const ledger = std::exchange(ledger_, nullptr)) {
-        ledger->settle(account_, sequence_, false);
-    }
-}
-
-// ---------------------------------------------------------------- start
-
-Ledger::Ledger(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
-Ledger::~Ledger() = default;
-
-Result<> Ledger::Impl::load(sqlite::Connection& connection) {
-    const Result<Journal::End> end = Journal::end(connection);
-    if (!end) return std::unexpected(end.error());
-    if (const auto behind = end->time - clock.now(); behind > std::chrono::seconds(1)) {
-        log::warn(
-            "the wall clock is behind the ledger: windows go on from the ledger's time",
-            {{"behind", std::string_view(human_duration(behind))}}
-        );
-    }
-    clock.start_at_least(end->time);
-    last_time = end->time;
-    last_sequence = end->sequence;
-    decided = durable = last_sequence;
-    const LedgerTime since = tick() - kHistory;
-    prune_at = last_time;
-
-    std::unordered_map<std::int64_t, AccountId> accounts;
-    std::unordered_map<std::int64_t, Model*> models;
-    LedgerTime newest = since;
-    const Journal::Reader reader{
-        .account =
-            [&](const NamedRow& row) NO_LOCK_ANALYSIS {
-                const AccountId id = book.load_account(row.row, row.name);
-                book.at(id).stored = true;
-                accounts.emplace(row.row, id);
-            },
-        .model =
-            [&](const NamedRow& row) NO_LOCK_ANALYSIS {
-                Model* const model = book.load_model(row.row, row.name);
-                model->stored = true;
-                models.emplace(row.row, model);
-            },
-        .message = [&](const MessageRow& row) NO_LOCK_ANALYSIS -> Result<> {
-            const auto account = accounts.find(row.account);
-            const auto model = models.find(row.model);
-            if (account == accounts.end() || model == models.end()) {
-                return fail(
-                    ErrorCode::kStorage,
-                    fmt::format(
-                        "the ledger is damaged: message {} belongs to no known account or model. "
-                        "Restore it from a backup",
-                        row.sequence
-                    )
-                );
-            }
-            // Written in order of time; if somebody edited them, later is the safe side.
-            newest = std::max(newest, row.at);
-            book.add(book.at(account->second), newest, row.sequence, model->second);
-            return {};
-        }
-    };
-    if (Result<> read = Journal::load(connection, since, reader); !read) return read;
-    book.drop_unused_models();
-    if (newest > last_time) {
-        clock.start_at_least(newest);
-        last_time = newest;
-    }
-    return {};
-}
-
-Result<std::unique_ptr<Ledger>> Ledger::open(
-    sqlite::Connection& connection, sqlite::Writer& writer, Clock& clock, std::size_t most_messages
-) {
-    auto impl = std::make_unique<Impl>(writer, clock, most_messages);
-    if (const Result<> loaded = impl->load(connection); !loaded) {
-        return std::unexpected(loaded.error());
-    }
-    return std::unique_ptr<Ledger>(new Ledger(std::move(impl)));
+    if (Ledger* const ledger = std::exchange(ledger_, nullptr)) ledger->settle(*this, false, {});
 }
 
 // ---------------------------------------------------------------- decisions
 
-AccountId Ledger::account(std::string_view name) {
+Ledger::Ledger(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
+Ledger::~Ledger() = default;
+
+AccountId Ledger::account(std::string_view key) {
     MutexLock lock(impl_->mutex);
-    return impl_->book.account(name);
+    return impl_->book.account(Whose::kKey, key);
 }
 
-std::vector<CapState> Ledger::Impl::states(
-    Account& account, const config::CapSet& caps, std::string_view model, LedgerTime now
+AccountId Ledger::team(std::string_view name) {
+    MutexLock lock(impl_->mutex);
+    return impl_->book.account(Whose::kTeam, name);
+}
+
+AccountId Ledger::everybody() const noexcept {
+    return Book::kEverybody;
+}
+
+void Ledger::Impl::expire(std::span<const Level> levels, LedgerTime now) {
+    AccountId last = kNobody;
+    for (const Level& level : levels) {
+        if (level.account != std::exchange(last, level.account)) {
+            book.expire(book.at(level.account), now);
+        }
+    }
+}
+
+// The caps that cover the message, each with its window as of now.
+void Ledger::Impl::find_claims(
+    std::span<const Level> levels,
+    std::string_view model,
+    std::string_view endpoint,
+    const Moment& moment
 ) {
+    claims.clear();
+    for (const Level& level : levels) {
+        Account& account = book.at(level.account);
+        for (const Cap& cap : *level.caps) {
+            if (cap.period == Period::kUnlimited) continue;
+            if (!model.empty() && !covers(cap.models, cap.endpoints, model, endpoint)) continue;
+            claims.push_back({&cap, &level, book.counter(account, cap, moment)});
+        }
+    }
+}
+
+Grant* Ledger::Impl::find_grant(AccountId key, std::string_view model, LedgerTime now) {
+    const auto own = grants.find(key);
+    if (own == grants.end()) return nullptr;
+    std::erase_if(own->second, [now](const Grant& grant) { return grant.until <= now; });
+    Grant* best = nullptr;
+    for (Grant& grant : own->second) {
+        if (grant.used >= grant.messages || !glob_match(grant.models, model)) continue;
+        // The one that is lost first.
+        if (best == nullptr || grant.until < best->until) best = &grant;
+    }
+    return best;
+}
+
+Grant* Ledger::Impl::grant_of(AccountId key, std::uint32_t id) {
+    const auto own = grants.find(key);
+    if (id == 0 || own == grants.end()) return nullptr;
+    const auto found = std::ranges::find(own->second, id, &Grant::id);
+    return found == own->second.end() ? nullptr : &*found;
+}
+
+// What is left of them for a model.
+std::uint64_t Ledger::Impl::granted(AccountId key, std::string_view model, LedgerTime now) {
+    const auto own = grants.find(key);
+    if (own == grants.end()) return 0;
+    std::uint64_t left = 0;
+    for (const Grant& grant : own->second) {
+        if (grant.until <= now || grant.used >= grant.messages) continue;
+        if (glob_match(grant.models, model)) left += grant.messages - grant.used;
+    }
+    return left;
+}
+
+void Ledger::Impl::judge(Claim& claim, const Ask& ask) {
+    const Cap& cap = *claim.cap;
+    const Counter& counter = book.at(claim.level->account).at(claim.counter);
+    if (cap.period == Period::kAtOnce) {
+        if (ask.hit) return;
+        std::uint64_t taken = counter.open;
+        bool behind_others = false;
+        if (Line* const line = find_line(claim.level->account, cap)) {
+            line->cap = cap;
+            line->recheck = false;
+            const bool called =
+                ask.turn != nullptr && ask.turn->ticket_->line == line && ask.turn->called_now();
+            taken += line->called - (called ? 1 : 0);
+            behind_others = !called && line->waiting > 0;
+        }
+        claim.refuses = claim.busy = taken >= cap.limit || behind_others;
+        return;
+    }
+    const std::uint64_t amount = amount_of(cap, ask);
+    if (amount == 0 && ask.hit) return;
+    if (cap.unit == Unit::kMessages) {
+        claim.refuses = counter.sum >= cap.limit;
+        return;
+    }
+    const bool some_left = counter.sum < cap.limit;
+    const bool fits = some_left && amount <= cap.limit - counter.sum;
+    // One that does not fit goes only alone: so no more than this one can pass the limit.
+    claim.refuses = !fits && !(some_left && counter.open == 0);
+    claim.busy = claim.refuses && counter.sum - counter.reserved < cap.limit && counter.open > 0;
+}
+
+Decision Ledger::Impl::decide(const Ask& ask) {
+    const Moment at = moment();
+    expire(ask.levels, at.now);
+    find_claims(ask.levels, ask.model, ask.endpoint, at);
+    bool refused = false;
+    bool wants_grant = false;
+    for (Claim& claim : claims) {
+        judge(claim, ask);
+        if (!claim.refuses || claim.cap->warn) continue;
+        (by_grant(claim) ? wants_grant : refused) = true;
+    }
+    Grant* const grant = wants_grant ? find_grant(ask.key, ask.model, at.now) : nullptr;
+    Decision decision;
+    if (refused || (wants_grant && grant == nullptr)) {
+        refuse(decision, ask, at);
+    } else {
+        take(decision, ask, grant, at.now);
+        decision.admission->caps = states(ask.model, at);
+    }
+    trim(ask.levels);
+    return decision;
+}
+
+void Ledger::Impl::take(Decision& decision, const Ask& ask, Grant* grant, LedgerTime now) {
+    const Sequence sequence = ++last_sequence;
+    Subject* const subject = book.subject(ask.model, ask.endpoint);
+    Book::hold(subject);
+    Entry entry;
+    entry.at = now;
+    entry.sequence = sequence;
+    entry.subject = subject;
+    const Amounts amounts = ask.hit ? Amounts() : ask.reserve;
+    entry.money = amounts.money;
+    entry.tokens = static_cast<std::uint32_t>(std::min<std::uint64_t>(amounts.tokens, ~0U));
+    entry.open = !ask.hit;
+    entry.granted = grant != nullptr;
+    book.add(ask.key, ask.team, entry);
+    const std::uint32_t grant_id = grant == nullptr ? 0 : grant->id;
+    if (grant != nullptr) ++grant->used;
+    queue.push_back({sequence, ask.key, ask.team, grant_id, now, amounts, subject});
+    for (const AccountId id : {ask.key, ask.team, AccountId{Book::kEverybody}}) {
+        if (id != kNobody && book.at(id).has_opened()) opened.push_back(id);
+    }
+    Admission& admission = decision.admission.emplace();
+    admission.granted = grant != nullptr;
+    admission.reservation.key_ = ask.key;
+    admission.reservation.team_ = ask.team;
+    admission.reservation.grant_ = grant_id;
+    admission.reservation.sequence_ = sequence;
+    admission.reservation.reserved_ = amounts;
+}
+
+void Ledger::Impl::refuse(Decision& decision, const Ask& ask, const Moment& at) {
+    using Why = Refusal::Why;
+    Refusal& refusal = decision.refusal.emplace();
+    refusal.all = states(ask.model, at);
+    const CapState* worst = nullptr;
+    const auto rank = [](Why why) { return why == Why::kNever ? 2 : why == Why::kSpent ? 1 : 0; };
+    for (std::size_t i = 0; i < claims.size(); ++i) {
+        const Claim& claim = claims[i];
+        if (!claim.refuses || claim.cap->warn) continue;
+        Why why = claim.busy ? Why::kBusy : Why::kSpent;
+        microseconds wait{0};
+        if (claim.cap->limit == 0) {
+            why = Why::kNever;
+        } else if (why == Why::kSpent) {
+            // One that would not fit alone either goes when anything is free.
+            const std::uint64_t limit = claim.cap->limit;
+            const std::uint64_t need =
+                std::clamp<std::uint64_t>(amount_of(*claim.cap, ask), 1, limit);
+            const Account& account = book.at(claim.level->account);
+            const bool alone = account.at(claim.counter).open == 0;
+            wait = account.wait_for(claim.counter, limit, alone ? 1 : need, at);
+        }
+        const bool further = worst == nullptr || rank(why) > rank(refusal.why) ||
+                             (why == refusal.why && wait > refusal.retry_after);
+        if (!further) continue;
+        worst = &refusal.all[i];
+        refusal.why = why;
+        refusal.retry_after = wait;
+    }
+    refusal.cap = *worst;
+}
+
+// Of the claims, in their order.
+std::vector<CapState> Ledger::Impl::states(std::string_view model, const Moment& at) {
     std::vector<CapState> all;
-    all.reserve(caps.size());
-    for (const config::Cap& cap : caps) {
-        if (!model.empty() && !glob_match(cap.models, model)) continue;
-        all.push_back({cap, book.window(account, cap, now).state(cap.limit, now)});
+    all.reserve(claims.size());
+    for (const Claim& claim : claims) {
+        CapState& state = all.emplace_back();
+        state.cap = claim.cap;
+        state.whose = claim.level->whose;
+        state.refuses = claim.refuses;
+        state.window = book.at(claim.level->account).state(claim.counter, claim.cap->limit, at);
+        if (by_grant(claim) && !grants.empty()) {
+            const std::string_view asked =
+                model.empty() ? std::string_view(claim.cap->models) : model;
+            state.window.extra = granted(claim.level->account, asked, at.now);
+        }
     }
     return all;
 }
 
-Decision Ledger::Impl::decide(
-    Account& account, const config::CapSet& caps, std::string_view model
-) {
-    const LedgerTime now = tick();
-    book.expire(account, now);
-    bool admitted = true;
-    for (const config::Cap& cap : caps) {
-        if (!glob_match(cap.models, model)) continue;
-        if (!book.window(account, cap, now).admits(cap.limit)) admitted = false;
-    }
-    Decision decision;
-    if (admitted) {
-        const Sequence sequence = ++last_sequence;
-        Model* const interned = book.add(account, now, sequence, model);
-        Book::hold(interned);
-        queue.push_back({sequence, 0, now, interned});
-        decision.admission.emplace();
-        decision.admission->caps = states(account, caps, model, now);
-    } else {
-        Refusal& refusal = decision.refusal.emplace();
-        refusal.all = states(account, caps, model, now);
-        const CapState* worst = nullptr;
-        for (const CapState& state : refusal.all) {
-            if (state.window.remaining() > 0) continue;
-            const bool never = state.cap.limit == 0;
-            if (worst != nullptr &&
-                (refusal.never || (!never && state.window.next_free <= refusal.retry_after))) {
-                continue;
-            }
-            worst = &state;
-            refusal.never = never;
-            refusal.retry_after = never ? microseconds(0) : state.window.next_free;
+void Ledger::Impl::trim(std::span<const Level> levels) {
+    for (std::size_t i = 0; i < levels.size(); ++i) {
+        // Levels of one account stand beside each other.
+        std::size_t in_use = levels[i].caps->size();
+        while (i + 1 < levels.size() && levels[i + 1].account == levels[i].account) {
+            in_use += levels[++i].caps->size();
         }
-        refusal.cap = *worst;
+        book.at(levels[i].account).trim(in_use);
     }
-    Book::trim(account, caps.size());
-    return decision;
 }
 
 bool Ledger::Impl::has_room() {
@@ -196,7 +311,7 @@ bool Ledger::Impl::has_room() {
     return room;
 }
 
-Decision Ledger::admit(AccountId account, const config::CapSet& caps, std::string_view model) {
+Decision Ledger::admit(const Ask& ask) {
     Decision decision;
     {
         MutexLock lock(impl_->mutex);
@@ -212,46 +327,85 @@ Decision Ledger::admit(AccountId account, const config::CapSet& caps, std::strin
             };
             return decision;
         }
-        decision = impl_->decide(impl_->book.at(account), caps, model);
+        decision = impl_->decide(ask);
+        if (ask.turn != nullptr && ask.turn->ticket_) {
+            impl_->use_turn(ask.turn->ticket_, decision.admission.has_value());
+        }
         if (!decision.admission) return decision;
-        impl_->queue.back().account = account;
-        Reservation& reservation = decision.admission->reservation;
-        reservation.ledger_ = this;
-        reservation.account_ = account;
-        reservation.sequence_ = impl_->last_sequence;
+        decision.admission->reservation.ledger_ = this;
     }
     impl_->writer.wake();
     return decision;
 }
 
 std::vector<CapState> Ledger::peek(
-    AccountId account, const config::CapSet& caps, std::string_view model
+    std::span<const Level> levels, std::string_view model, std::string_view endpoint
 ) {
     MutexLock lock(impl_->mutex);
-    const LedgerTime now = impl_->tick();
-    Account& one = impl_->book.at(account);
-    impl_->book.expire(one, now);
-    std::vector<CapState> all = impl_->states(one, caps, model, now);
-    Book::trim(one, caps.size());
+    const Moment at = impl_->moment();
+    impl_->expire(levels, at.now);
+    impl_->find_claims(levels, model, endpoint, at);
+    std::vector<CapState> all = impl_->states(model, at);
+    impl_->trim(levels);
     return all;
 }
 
-void Ledger::settle(AccountId account, Sequence sequence, bool keep) noexcept {
-    // It was counted when it was admitted.
-    if (keep) return;
+// ---------------------------------------------------------------- settling
+
+// Out of memory; whether its row is on disk is the caller's to know. False: it is not there.
+bool Ledger::Impl::give_back(
+    AccountId key, AccountId team, std::uint32_t grant, Sequence sequence
+) {
+    if (!book.remove(key, team, sequence)) return false;
+    if (Grant* const used = grant_of(key, grant)) --used->used;
+    return true;
+}
+
+// False: nothing is to be written.
+bool Ledger::Impl::settle(const Settled& message, bool keep, std::optional<Amounts> used) {
+    const Sequence sequence = message.sequence;
+    const auto queued = std::ranges::lower_bound(queue, sequence, {}, &Queued::sequence);
+    const bool in_queue = queued != queue.end() && queued->sequence == sequence;
+    if (!keep) {
+        // Not there: its commit failed, which gave it back, or it is over 32 days old.
+        if (!give_back(message.key, message.team, message.grant, sequence)) return false;
+        pump_all();
+        if (in_queue) {
+            // It keeps its place, since gates may wait for it.
+            book.release(std::exchange(queued->subject, nullptr));
+        } else {
+            refunds.push_back(sequence);
+        }
+        return true;
+    }
+    if (used == message.reserved) used.reset();
+    if (!book.settle(message.key, message.team, sequence, used)) return false;
+    pump_all();
+    if (!used) return false;
+    if (in_queue) {
+        queued->amounts = *used;
+    } else {
+        settled.push_back({sequence, *used});
+    }
+    return !in_queue;
+}
+
+void Ledger::settle(
+    const Reservation& reservation, bool keep, std::optional<Amounts> used
+) noexcept {
+    const Settled message{
+        reservation.key_,
+        reservation.team_,
+        reservation.grant_,
+        reservation.sequence_,
+        reservation.reserved_
+    };
+    bool write = false;
     {
         MutexLock lock(impl_->mutex);
-        // Not there: its commit failed, which gave it back, or it is over 32 days old.
-        if (!impl_->book.remove(impl_->book.at(account), sequence)) return;
-        const auto queued = std::ranges::lower_bound(impl_->queue, sequence, {}, &Queued::sequence);
-        if (queued != impl_->queue.end() && queued->sequence == sequence) {
-            // It keeps its place, since gates may wait for it.
-            impl_->book.release(std::exchange(queued->model, nullptr));
-        } else {
-            impl_->refunds.push_back(sequence);
-        }
+        write = impl_->settle(message, keep, used);
     }
-    impl_->writer.wake();
+    if (write) impl_->writer.wake();
 }
 
 std::vector<AccountUsage> Ledger::usage(microseconds span) {
@@ -262,16 +416,23 @@ std::vector<AccountUsage> Ledger::usage(microseconds span) {
         MutexLock lock(impl_->mutex);
         if (id >= impl_->book.accounts()) return all;
         const Account& account = impl_->book.at(id);
+        if (account.kind != Whose::kKey) continue;
         const std::size_t first = all.size();
-        const auto live = std::next(account.messages.begin(), std::ptrdiff_t(account.first));
-        auto message = std::ranges::partition_point(
-            live, account.messages.end(), [since](const Message& one) { return one.at <= since; }
+        const std::vector<Entry>& entries = account.entries();
+        auto entry = std::ranges::partition_point(
+            std::next(entries.begin(), std::ptrdiff_t(account.front())),
+            entries.end(),
+            [since](const Entry& one) { return one.at <= since; }
         );
-        std::unordered_map<const Model*, std::size_t> lines;
-        for (; message != account.messages.end(); ++message) {
-            const auto [line, added] = lines.try_emplace(message->model, all.size());
-            if (added) all.push_back({account.name, message->model->name, 0});
-            ++all[line->second].messages;
+        std::unordered_map<std::string_view, std::size_t> lines;
+        for (; entry != entries.end(); ++entry) {
+            if (entry->gone) continue;
+            const auto [line, added] = lines.try_emplace(entry->subject->model, all.size());
+            if (added) all.push_back({account.name, entry->subject->model, 0, 0, 0});
+            AccountUsage& sum = all[line->second];
+            ++sum.messages;
+            sum.tokens += entry->tokens;
+            sum.money += entry->money;
         }
         std::ranges::sort(
             std::next(all.begin(), std::ptrdiff_t(first)), all.end(), {}, &AccountUsage::model

@@ -30,8 +30,9 @@ void Ledger::disconnected() noexcept {
 
 bool Ledger::has_more() noexcept {
     MutexLock lock(impl_->mutex);
-    return !impl_->queue.empty() || !impl_->refunds.empty() || !impl_->old_models.empty() ||
-           !impl_->doubtful.empty() || impl_->clock.now() >= impl_->prune_at;
+    return !impl_->queue.empty() || !impl_->refunds.empty() || !impl_->settled.empty() ||
+           !impl_->opened.empty() || !impl_->old_subjects.empty() || !impl_->doubtful.empty() ||
+           impl_->clock.now() >= impl_->prune_at;
 }
 
 void Ledger::Impl::take_batch() {
@@ -42,26 +43,50 @@ void Ledger::Impl::take_batch() {
     // Rows are pruned by this time, so it is also the time that the next run starts from at least.
     batch.last_time = tick();
     batch.last_sequence = decided;
-    batch.old_models = std::exchange(old_models, {});
+    batch.old_subjects = std::exchange(old_subjects, {});
     batch.refunds = std::exchange(refunds, {});
+    batch.settled = std::exchange(settled, {});
     while (!queue.empty() && batch_messages.size() < kBatch) {
         const Queued& next = queue.front();
         batch.last_sequence = next.sequence;
-        if (next.model != nullptr) {
-            Account& account = book.at(next.account);
-            if (!std::exchange(account.stored, true)) {
-                batch.accounts.push_back({account.row, account.name});
-                batch_accounts.push_back(next.account);
+        if (next.subject != nullptr) {
+            const std::int64_t team = next.team == kNobody ? 0 : store(next.team);
+            if (!std::exchange(next.subject->stored, true)) {
+                batch.subjects.push_back(
+                    {next.subject->row, next.subject->model, next.subject->endpoint}
+                );
             }
-            if (!std::exchange(next.model->stored, true)) {
-                batch.models.push_back({next.model->row, next.model->name});
-            }
-            batch.messages.push_back({next.sequence, account.row, next.model->row, next.at});
-            batch_messages.push_back({next.sequence, next.account});
-            book.release(next.model);
+            batch.messages.push_back(
+                {.sequence = next.sequence,
+                 .account = store(next.key),
+                 .team = team,
+                 .subject = next.subject->row,
+                 .at = next.at,
+                 .amounts = next.amounts,
+                 .grant = next.grant}
+            );
+            batch_messages.push_back({next.sequence, next.key, next.team, next.grant});
+            book.release(next.subject);
         }
         queue.pop_front();
     }
+    batch_opened = std::exchange(opened, {});
+    for (const AccountId id : batch_opened) {
+        const std::int64_t row = id == Book::kEverybody ? 0 : store(id);
+        for (auto& [counter, at] : book.at(id).take_opened()) {
+            batch.opened.push_back({row, std::move(counter), at});
+        }
+    }
+}
+
+// The account's row, which is in this batch if it was not on disk before.
+std::int64_t Ledger::Impl::store(AccountId id) {
+    Account& account = book.at(id);
+    if (!std::exchange(account.stored, true)) {
+        batch.accounts.push_back({account.row, Book::name_of(account)});
+        batch_accounts.push_back(id);
+    }
+    return account.row;
 }
 
 Result<bool> Ledger::write(sqlite::Connection& /*connection*/) {
@@ -120,23 +145,35 @@ void Ledger::failed(const Error& /*error*/) noexcept {
             // What the batch was to take away must go again. What it was to add is given back
             // below, and whatever of it is on disk has to go.
             std::ranges::copy(impl_->batch.refunds, std::back_inserter(impl_->refunds));
-            std::ranges::copy(impl_->batch.old_models, std::back_inserter(impl_->old_models));
+            std::ranges::copy(impl_->batch.old_subjects, std::back_inserter(impl_->old_subjects));
+            std::ranges::copy(impl_->batch.settled, std::back_inserter(impl_->settled));
+            // Older than what was said since; in front, so that the newer word is the last.
+            std::rotate(
+                impl_->settled.begin(),
+                std::prev(impl_->settled.end(), std::ptrdiff_t(impl_->batch.settled.size())),
+                impl_->settled.end()
+            );
+            for (const AccountId id : impl_->batch_opened) {
+                impl_->book.at(id).keep_opened();
+                impl_->opened.push_back(id);
+            }
             for (const AccountId id : impl_->batch_accounts) impl_->book.at(id).stored = false;
             if (impl_->batch.last_sequence > impl_->decided) {
                 if (impl_->doubtful.empty()) impl_->doubtful.first = impl_->decided + 1;
                 impl_->doubtful.last = impl_->batch.last_sequence;
             }
             for (const Written& one : impl_->batch_messages) {
-                impl_->book.remove(impl_->book.at(one.account), one.sequence);
+                impl_->give_back(one.key, one.team, one.grant, one.sequence);
             }
         }
         // Those behind it would wait for as long as the disk is down: they get their answer now.
         for (const Queued& one : impl_->queue) {
-            if (one.model == nullptr) continue;
-            impl_->book.remove(impl_->book.at(one.account), one.sequence);
-            impl_->book.release(one.model);
+            if (one.subject == nullptr) continue;
+            impl_->give_back(one.key, one.team, one.grant, one.sequence);
+            impl_->book.release(one.subject);
         }
         impl_->queue.clear();
+        impl_->pump_all();
         if (impl_->last_sequence > impl_->decided) {
             std::vector<SequenceRange>& ranges = impl_->failed_ranges;
             ranges.push_back({impl_->decided + 1, impl_->last_sequence});

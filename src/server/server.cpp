@@ -229,6 +229,8 @@ void Server::publish(proxy::SnapshotPtr snapshot) {
     self.apply_limits(*snapshot);
     if (!self.started) return;
     self.on_each_worker([&](Impl::Lane& lane) { lane.worker.snapshot = snapshot; });
+    // Who waits in line may have a place now.
+    self.shared.ledger.caps_changed();
 }
 
 proxy::SnapshotPtr Server::snapshot() const {

@@ -42,7 +42,12 @@ protected:
         config->data = directory_;
         config::Plan plus;
         plus.name = "plus";
-        plus.caps.push_back({"gpt-4*", 2, std::chrono::hours(4), "2/4h"});
+        config::Cap cap;
+        cap.models = "gpt-4*";
+        cap.limit = 2;
+        cap.span = std::chrono::hours(4);
+        cap.allow = "2/4h";
+        plus.caps.push_back(cap);
         config->plans.push_back(plus);
         config::Plan basic;
         basic.name = "basic";
@@ -58,7 +63,9 @@ protected:
         const auto path = directory_ + "/ledger.db";
         auto connection = sqlite::Connection::open(path, {});
         ASSERT_TRUE(connection) << connection.error().detail;
-        ASSERT_TRUE(sqlite::migrate(*connection, {quota::kSchema, keys::kSchema}, path));
+        ASSERT_TRUE(sqlite::migrate(
+            *connection, {quota::kSchema, keys::kSchema, quota::kSchemaOfCaps}, path
+        ));
         writer_ = std::make_unique<sqlite::Writer>(
             sqlite::Writer::Options{.path = path, .open = {}, .on_corrupt = {}, .name = "ledger"},
             std::move(*connection)
@@ -145,7 +152,12 @@ protected:
 
     // Uses up one message.
     void use(std::string_view account, std::string_view model) {
-        auto decision = ledger_->admit(ledger_->account(account), config_->plans[0].caps, model);
+        const quota::Level own{
+            quota::Whose::kKey, ledger_->account(account), &config_->plans[0].caps
+        };
+        auto decision =
+            ledger_->admit({.key = own.account, .levels = {&own, 1}, .model = model, .endpoint = {}}
+            );
         ASSERT_TRUE(decision.admission);
         decision.admission->reservation.charge();
     }

@@ -98,9 +98,11 @@ TEST(Relay, PassesBytesOnUnchanged) {
     std::string served = odd;
     served.replace(served.find("\"gpt-4\""), 7, "\"gpt-4-0613\"");
     EXPECT_EQ(sent_for(alias), served);
-    // A stream that is not for the cache.
+    // A stream that is not for the cache still has to say what it used.
     const std::string stream = chat_body("unchanged", true);
-    EXPECT_EQ(sent_for(stream, "no-store"), stream);
+    std::string told = stream;
+    told.insert(1, R"("stream_options":{"include_usage":true},)");
+    EXPECT_EQ(sent_for(stream, "no-store"), told);
 }
 
 TEST(Relay, AsksForUsageOfStreamsAndTakesItOutForWhoDidNot) {

@@ -12,6 +12,7 @@
 #include <boost/asio/co_spawn.hpp>
 #include <gtest/gtest.h>
 
+#include "quota/run.hpp"
 #include "quota/seed.hpp"
 #include "sqlite/faulty_vfs.hpp"
 #include "sqlite/scratch.hpp"
@@ -22,75 +23,12 @@ namespace {
 using namespace std::chrono_literals;
 using std::chrono::hours;
 using std::chrono::microseconds;
+using weir::testing::cap_of;
+using weir::testing::caps;
 using weir::testing::eventually;
 using weir::testing::FaultyVfs;
+using weir::testing::Process;
 using weir::testing::ScratchDir;
-
-config::CapSet caps(std::uint64_t limit, std::string models = "*") {
-    config::Cap cap;
-    cap.models = std::move(models);
-    cap.limit = limit;
-    cap.span = hours(4);
-    cap.allow = std::to_string(limit) + "/4h";
-    return {cap};
-}
-
-// One run of the process.
-struct Process {
-    explicit Process(
-        const std::string& path,
-        LedgerTime at = TestClock().now(),
-        std::size_t most_messages = kMostMessages
-    )
-        : clock(at) {
-        auto opened = sqlite::Connection::open(path, kOpen);
-        if (!opened) throw std::runtime_error(opened.error().detail);
-        if (const auto done = sqlite::migrate(*opened, {kSchema}, path); !done) {
-            throw std::runtime_error(done.error().detail);
-        }
-        writer = std::make_unique<sqlite::Writer>(
-            sqlite::Writer::Options{path, kOpen, {}, "ledger"}, std::move(*opened)
-        );
-        auto reader = sqlite::Connection::open(path, {.mode = sqlite::Mode::kReadOnly});
-        if (!reader) throw std::runtime_error(reader.error().detail);
-        auto made = Ledger::open(*reader, *writer, clock, most_messages);
-        if (!made) throw std::runtime_error(made.error().detail);
-        ledger = std::move(*made);
-        writer->add(*ledger);
-        writer->start();
-    }
-    ~Process() { writer->stop(); }
-    Process(const Process&) = delete;
-    Process& operator=(const Process&) = delete;
-
-    std::uint64_t used(const config::CapSet& set = caps(1000)) {
-        return ledger->peek(ledger->account("alice"), set, "gpt-4").at(0).window.used;
-    }
-    // Admits one, waits for the gate; charged if it opens.
-    std::optional<bool> pass(const config::CapSet& set) {
-        Decision decision = ledger->admit(ledger->account("alice"), set, "gpt-4");
-        if (!decision.admission) return std::nullopt;
-        Reservation reservation = std::move(decision.admission->reservation);
-        const bool open = wait(reservation.sequence());
-        reservation.charge();
-        return open;
-    }
-    bool wait(Sequence sequence) {
-        std::optional<bool> gate;
-        EXPECT_TRUE(eventually([&] {
-            gate = ledger->gate(sequence, signal);
-            return gate.has_value();
-        }));
-        return gate.value_or(false);
-    }
-
-    static constexpr sqlite::OpenOptions kOpen{.exclusive = true, .check = true};
-    asio::io_context home;
-    std::shared_ptr<Signal> signal = Signal::create(home.get_executor());
-    TestClock clock;
-    std::unique_ptr<Ledger> ledger;
-    std::unique_ptr<sqlite::Writer> writer;  // goes before the ledger
-};
 
 class LedgerTest : public ::testing::Test {
 protected:
@@ -108,9 +46,8 @@ TEST_F(LedgerTest, ExactlyTheCapOfManyThreadsPassesAndIsThereAfterARestart) {
         std::vector<std::thread> threads;
         for (int t = 0; t < 8; ++t) {
             threads.emplace_back([&] {
-                const AccountId alice = run.ledger->account("alice");
                 for (int i = 0; i < 50; ++i) {
-                    Decision decision = run.ledger->admit(alice, caps(100), "gpt-4");
+                    Decision decision = run.admit(caps(100));
                     if (decision.refusal) {
                         ++refused;
                         EXPECT_EQ(decision.refusal->cap.window.used, 100U);
@@ -141,9 +78,8 @@ TEST_F(LedgerTest, RefundsRaceWithTheirCommitAndNothingIsLeftCounted) {
         std::vector<std::thread> threads;
         for (int t = 0; t < 8; ++t) {
             threads.emplace_back([&, t] {
-                const AccountId alice = run.ledger->account("alice");
                 for (int i = 0; i < 100; ++i) {
-                    Decision decision = run.ledger->admit(alice, caps(1000), "gpt-4");
+                    Decision decision = run.admit(caps(1000));
                     ASSERT_TRUE(decision.admission);
                     Reservation reservation = std::move(decision.admission->reservation);
                     if (i % 3 == 0) EXPECT_TRUE(run.wait(reservation.sequence()));
@@ -172,23 +108,21 @@ Awaitable<void> stand_at_the_gate(
 TEST_F(LedgerTest, HoldsNoMoreMessagesThanItMayAndGoesOnWhenTheyLeave) {
     Process run(path, TestClock().now(), 3);
     for (int i = 0; i < 3; ++i) EXPECT_EQ(run.pass(caps(1000)), true);
-    const AccountId bob = run.ledger->account("bob");
-    const Decision full = run.ledger->admit(bob, caps(1000), "gpt-4");
+    const Decision full = run.admit(caps(1000), "bob");
     ASSERT_TRUE(full.error);
     EXPECT_EQ(full.error->code, ErrorCode::kOverloaded);
     EXPECT_FALSE(full.admission || full.refusal);
     // A refund makes room, and so does time.
-    const AccountId alice = run.ledger->account("alice");
     run.clock.advance(hours(24 * 32) + microseconds(1));
-    static_cast<void>(run.ledger->peek(alice, caps(1000), "gpt-4"));
+    static_cast<void>(run.peek(caps(1000)));
     {
-        Decision first = run.ledger->admit(bob, caps(1000), "gpt-4");
-        Decision second = run.ledger->admit(bob, caps(1000), "gpt-4");
-        Decision third = run.ledger->admit(bob, caps(1000), "gpt-4");
+        Decision first = run.admit(caps(1000), "bob");
+        Decision second = run.admit(caps(1000), "bob");
+        Decision third = run.admit(caps(1000), "bob");
         ASSERT_TRUE(first.admission && second.admission && third.admission);
-        EXPECT_TRUE(run.ledger->admit(bob, caps(1000), "gpt-4").error);
+        EXPECT_TRUE(run.admit(caps(1000), "bob").error);
         second.admission->reservation.refund();
-        EXPECT_TRUE(run.ledger->admit(bob, caps(1000), "gpt-4").admission);
+        EXPECT_TRUE(run.admit(caps(1000), "bob").admission);
     }
 }
 
@@ -213,13 +147,12 @@ TEST_F(LedgerTest, AFailedCommitIsToldToWhoAskedForItAlone) {
         run.home.run();
         return notified;
     };
-    const AccountId alice = run.ledger->account("alice");
-    Decision good = run.ledger->admit(alice, caps(9), "gpt-4");
+    Decision good = run.admit(caps(9));
     ASSERT_TRUE(good.admission);
     EXPECT_FALSE(hears(good.admission->reservation.sequence(), 20ms));
     EXPECT_FALSE(run.ledger->has_failed(good.admission->reservation.sequence()));
     FaultyVfs::instance().fail_syncs = 1;
-    Decision bad = run.ledger->admit(alice, caps(9), "gpt-4");
+    Decision bad = run.admit(caps(9));
     ASSERT_TRUE(bad.admission);
     EXPECT_TRUE(hears(bad.admission->reservation.sequence(), 20s));
     EXPECT_TRUE(run.ledger->has_failed(bad.admission->reservation.sequence()));
@@ -230,7 +163,7 @@ TEST_F(LedgerTest, TheGateWakesACoroutineWhenTheChargeIsOnDiskAndWhenItFailed) {
     Process run(path);
     for (const bool works : {true, false}) {
         if (!works) FaultyVfs::instance().fail_syncs = 1;
-        Decision decision = run.ledger->admit(run.ledger->account("alice"), caps(9), "gpt-4");
+        Decision decision = run.admit(caps(9));
         ASSERT_TRUE(decision.admission);
         std::optional<bool> gate;
         asio::co_spawn(
@@ -255,14 +188,14 @@ TEST_F(LedgerTest, AFailedSyncGivesTheMessageBackAndAdmitsAgainOnlyAfterAProbe) 
     Process run(path);
     ASSERT_EQ(run.pass(caps(3)), true);
     FaultyVfs::instance().fail_syncs = -1;
-    Decision decision = run.ledger->admit(run.ledger->account("alice"), caps(3), "gpt-4");
+    Decision decision = run.admit(caps(3));
     ASSERT_TRUE(decision.admission);
     Reservation lost = std::move(decision.admission->reservation);
     EXPECT_FALSE(run.wait(lost.sequence()));
     EXPECT_FALSE(run.ledger->healthy());
     EXPECT_EQ(run.used(), 1U) << "it is refunded";
     lost.charge();  // too late to mean anything
-    const Decision closed = run.ledger->admit(run.ledger->account("alice"), caps(3), "gpt-4");
+    const Decision closed = run.admit(caps(3));
     ASSERT_TRUE(closed.error);
     EXPECT_EQ(closed.error->code, ErrorCode::kStorage);
     FaultyVfs::instance().heal();
@@ -293,7 +226,7 @@ TEST_F(LedgerTest, WhateverTheDiskDoesTheFileEndsWithWhatWasAnswered) {
                         vfs.fail_writes = 1 + int(dice.below(3));
                     }
                 }
-                Decision one = run.ledger->admit(run.ledger->account("alice"), caps(9999), "gpt-4");
+                Decision one = run.admit(caps(9999));
                 if (one.error) break;
                 ASSERT_TRUE(one.admission);
                 held.push_back(std::move(one.admission->reservation));
@@ -336,6 +269,43 @@ TEST_F(LedgerTest, RefusesAFileOfANewerWeirAndADamagedOne) {
     EXPECT_THROW(Process{dir / "bad.db"}, std::runtime_error);
 }
 
+// As the first version of Weir left it: rows without a team, an endpoint or amounts.
+TEST_F(LedgerTest, AFileOfTheFirstVersionIsTakenOverAndStillCounts) {
+    const LedgerTime now = TestClock().now();
+    {
+        auto connection = sqlite::Connection::open(path, {});
+        ASSERT_TRUE(connection && sqlite::migrate(*connection, {kSchema}, path));
+        ASSERT_TRUE(
+            connection->execute("INSERT INTO accounts VALUES (3, 'alice'), (4, 'bob');"
+                                "INSERT INTO models VALUES (2, 'gpt-4'), (5, 'o1-mini');"
+                                "UPDATE ledger_end SET seq = 9")
+        );
+        auto add = connection->prepare("INSERT INTO messages VALUES (?1, ?2, ?3, ?4)");
+        ASSERT_TRUE(add);
+        const std::int64_t rows[][3] = {{1, 3, 2}, {2, 3, 5}, {5, 3, 2}, {6, 4, 2}, {7, 3, 2}};
+        for (const auto& [sequence, account, model] : rows) {
+            add->bind(1, sequence).bind(2, account).bind(3, model);
+            ASSERT_TRUE(add->bind(4, to_us(now - std::chrono::minutes(10 - sequence))).run());
+        }
+    }
+    for (int start = 0; start < 2; ++start) {
+        Process run(path, now);
+        config::Cap chat = cap_of(4, "gpt-4*");
+        chat.endpoints = {"chat/*"};
+        config::Cap fixed = cap_of(9);
+        fixed.period = config::Period::kFixed;
+        const config::CapSet set = {chat, fixed};
+        const std::uint64_t more = start == 0 ? 0 : 1;
+        EXPECT_EQ(run.peek(set).at(0).window.used, 3 + more) << "they count at every endpoint";
+        EXPECT_EQ(run.peek(set).at(1).window.used, 4 + more);
+        EXPECT_EQ(run.peek(set).at(1).window.full_reset, hours(4) - std::chrono::minutes(9));
+        const AccountId everybody = run.ledger->everybody();
+        const Level all{.whose = Whose::kAll, .account = everybody, .caps = &set};
+        EXPECT_EQ(run.ledger->peek({&all, 1}, "gpt-4", "x").at(0).window.used, 5 + more);
+        EXPECT_EQ(run.pass(set), start == 0 ? std::optional(true) : std::nullopt);
+    }
+}
+
 TEST_F(LedgerTest, RefusesARowThatBelongsToNobody) {
     {
         Process run(path);
@@ -356,7 +326,7 @@ TEST_F(LedgerTest, TimeStartsAtTheLastInTheLedgerWhenTheWallClockIsBehind) {
     }
     Process again(path, noon - hours(24));
     EXPECT_GE(again.ledger->now(), noon);
-    const Decision refused = again.ledger->admit(again.ledger->account("alice"), caps(3), "gpt-4");
+    const Decision refused = again.admit(caps(3));
     ASSERT_TRUE(refused.refusal);
     EXPECT_LE(refused.refusal->retry_after, hours(4));
     again.clock.advance(refused.refusal->retry_after);
@@ -368,7 +338,7 @@ TEST_F(LedgerTest, OldRowsAreRemovedFromTheFileInSteps) {
         Process run(path);
         // More than one step.
         for (int i = 0; i < 2500; ++i) {
-            Decision one = run.ledger->admit(run.ledger->account("alice"), {}, "gpt-4");
+            Decision one = run.admit({});
             ASSERT_TRUE(one.admission);
             one.admission->reservation.charge();
         }
@@ -412,7 +382,7 @@ TEST_F(LedgerTest, ATornOrCutWalOpensCleanAndTheCountOnlyLags) {
         auto connection = sqlite::Connection::open(victim, {.check = true});
         EXPECT_TRUE(connection) << connection.error().detail;
         if (!connection) return std::uint64_t{0};
-        if (!sqlite::migrate(*connection, {kSchema}, victim)) ADD_FAILURE();
+        if (!sqlite::migrate(*connection, {kSchema, kSchemaOfCaps}, victim)) ADD_FAILURE();
         auto rows = connection->prepare("SELECT count(*) FROM messages");
         EXPECT_TRUE(rows && rows->step().value_or(false));
         return std::uint64_t(rows->integer(0));

@@ -2,10 +2,13 @@
 // fills in its part; the log line at the end tells it.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "weir/base/buffer.hpp"
@@ -39,6 +42,11 @@ struct Exchange {
     Deadline::Clock::time_point begun;
     SnapshotPtr snapshot;
     std::string path;
+    // What caps call the endpoint: the path behind "/v1/".
+    [[nodiscard]] std::string_view endpoint_path() const noexcept {
+        constexpr std::size_t kPrefix = std::string_view("/v1/").size();
+        return std::string_view(path).substr(std::min(path.size(), kPrefix));
+    }
     // 2 authenticate
     const Member* member = nullptr;  // owned by *snapshot
     // 3 endpoint
@@ -46,20 +54,32 @@ struct Exchange {
     // 4 body
     std::shared_ptr<const Buffer> body;  // until its own call took off: then it is the call's
     std::size_t bytes_in = 0;
-    // 5 classify
+    // 5 classify; anew for each model that a fallback asks
     http::JsonRequest json;
     std::string asked_model;
     std::string served_model;
     std::string serve_as;  // empty: the model's own name is sent
     upstream::Route route;
-    bool storable = false;   // its answer may be kept
+    // What it may take: for caps on tokens and money, and for what goes upstream.
+    quota::Amounts reserve;
+    config::Price price;             // of the served model; 0 where nobody knows it
+    std::uint64_t output_limit = 0;  // tokens; that the body has to say upstream; 0: as it is
+    bool limit_own = false;          // an output limit holds that the client set itself
+    bool storable = false;           // its answer may be kept
     bool shareable = false;  // it may be answered from the cache, or by somebody else's flight
     std::shared_ptr<const cache::CacheKey> key;
     // 6 join, 7 admit
     CacheUse cache = CacheUse::kNone;
     bool joined = false;
     std::int64_t age_s = 0;
-    std::vector<quota::CapState> caps;  // for the rate headers
+    std::vector<quota::CapState> caps;      // for the rate headers
+    SnapshotPtr caps_of;                    // owns what they point at
+    std::optional<quota::Refusal> refusal;  // by the caps, of the model asked last
+    std::string fallback;     // x-weir-fallback: "gpt-4 -> gpt-3.5-turbo; cap=..."; empty: none
+    std::string first_model;  // the model that the client asked for, if another one answers
+    // `hits: counted`: what a hit or a follower took; charged when it was answered.
+    quota::Reservation hit;
+    bool noticed = false;  // the answer says that a cap is nearly used up
     bool caps_known = false;
     // 8 fly
     std::shared_ptr<CallReport> call;

@@ -23,6 +23,9 @@ struct Meters {
     metrics::Counter& messages_admitted;
     metrics::Counter& messages_refused;
     metrics::Counter& messages_refunded;
+    metrics::Counter& messages_warned;       // past a cap of `mode: warn`
+    metrics::Counter& messages_queued;       // waited in line
+    metrics::Counter& messages_fallen_back;  // answered by another model
     metrics::Counter& upstream_calls;
     metrics::Counter& upstream_failures;
     metrics::Counter& streams_broken;  // ended with an error event or an aborted body

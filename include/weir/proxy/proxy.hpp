@@ -1,6 +1,7 @@
 // The line that every request to /v1 takes, one per worker: authenticate, endpoint, body, classify,
 // join, admit, fly, relay, settle. There is no way back, but for a subscriber whose flight's
-// starter was refused: it asks the caps for itself.
+// starter was refused: it asks the caps for itself; and for a message that another model answers,
+// since a cap of its own is used up: back to classify.
 #pragma once
 
 #include <expected>
@@ -29,6 +30,16 @@ private:
     using Problem = std::optional<http::ApiError>;
 
     [[nodiscard]] Awaitable<Problem> run(Exchange& x, ClientStream& client);
+    // 6 to 9, for the model that the exchange asks.
+    [[nodiscard]] Awaitable<Problem> answer(
+        Exchange& x, ClientStream& client, std::shared_ptr<Signal> signal
+    );
+    [[nodiscard]] Awaitable<Problem> fall_back(
+        Exchange& x, ClientStream& client, std::shared_ptr<Signal> signal, http::ApiError first
+    );
+    [[nodiscard]] Problem ask_for(
+        Exchange& x, const http::RequestHead& head, const std::string& model
+    );
     [[nodiscard]] Awaitable<Problem> fly(
         Exchange& x,
         ClientStream& client,
@@ -43,9 +54,19 @@ private:
         Exchange& x, ClientStream& client, std::shared_ptr<Signal> signal
     );
     [[nodiscard]] cache::Flight::Options flight_options(const Exchange& x) const;
-    [[nodiscard]] Problem admit(
-        Exchange& x, const std::shared_ptr<cache::Flight>& flight, const http::RequestHead& head
+    [[nodiscard]] Awaitable<Problem> admit(
+        Exchange& x,
+        ClientStream& client,
+        std::shared_ptr<Signal> signal,
+        std::shared_ptr<cache::Flight> flight
     );
+    [[nodiscard]] Problem decide(
+        Exchange& x, bool hit, const quota::Turn* turn, quota::Reservation& reservation
+    );
+    [[nodiscard]] Awaitable<Problem> ask_caps(
+        Exchange& x, ClientStream& client, std::shared_ptr<Signal> signal, quota::Reservation& taken
+    );
+    [[nodiscard]] Awaitable<Problem> charge_hit(Exchange& x, std::shared_ptr<Signal> signal);
     [[nodiscard]] Awaitable<bool> serve_hit(
         Exchange& x, ClientStream& client, cache::EntryPtr entry
     );
@@ -69,6 +90,8 @@ private:
     const config::Plan& plan, std::string_view asked, std::string_view served
 ) noexcept;
 
+// x-weir-notice: caps that are nearly used up, and those of `mode: warn` that are. Empty: none.
+[[nodiscard]] std::string notice_of(const Exchange& x);
 // x-request-id, x-cache and age, rate headers: every answer to a known key carries them.
 void decorate(Worker& worker, Exchange& x, http::Fields& fields);
 // "req_" and 24 hex digits.

@@ -21,6 +21,10 @@ struct Member {
     const keys::Key* key = nullptr;
     const config::Plan* plan = nullptr;
     quota::AccountId account = 0;
+    quota::AccountId team = quota::kNobody;
+    // All caps that a message of this key may have to pass: its plan's, its own, its team's, the
+    // global ones. The snapshot's config owns them.
+    std::vector<quota::Level> levels;
     std::string scope;  // for the cache: "key:alice", "team:research" or "all"
 };
 

@@ -1,0 +1,404 @@
+#include "account.hpp"
+
+#include <algorithm>
+#include <iterator>
+
+#include "weir/base/text.hpp"
+
+namespace weir::quota {
+namespace {
+
+using config::Period;
+using config::Unit;
+using std::chrono::microseconds;
+
+// Windows an account keeps at least; one with more caps than that keeps twice as many as it has in
+// use. Dropping one is never wrong: it is made again from the entries.
+constexpr std::size_t kCounters = 16;
+constexpr microseconds kTick{1};  // of the ledger's time
+
+TimeZone::Bounds bounds_of(const config::Cap& cap, WallTime wall) {
+    static const auto utc = TimeZone::find("UTC");
+    const TimeZone& zone = cap.zone ? *cap.zone : *utc;
+    if (cap.period == Period::kDay) return zone.day(wall);
+    return cap.period == Period::kWeek ? zone.week(wall) : zone.month(wall);
+}
+
+std::ptrdiff_t offset(std::size_t index) noexcept {
+    return static_cast<std::ptrdiff_t>(index);
+}
+
+}  // namespace
+
+bool covers(
+    std::string_view models,
+    const std::vector<std::string>& endpoints,
+    std::string_view model,
+    std::string_view endpoint
+) noexcept {
+    if (!glob_match(models, model)) return false;
+    if (endpoints.empty() || endpoint.empty()) return true;
+    return std::ranges::any_of(endpoints, [endpoint](const std::string& one) {
+        return glob_match(one, endpoint);
+    });
+}
+
+bool Pattern::fits(Subject& subject) const {
+    if (subject.fits.size() <= number) subject.fits.resize(number + 1);
+    std::uint8_t& known = subject.fits[number];
+    if (known == 0) {
+        known = covers(models, endpoints, subject.model, subject.endpoint) ? 2 : 1;
+    }
+    return known == 2;
+}
+
+std::uint64_t Counter::weight(const Entry& entry) const {
+    if (entry.gone || entry.forgiven || !covers(entry)) return 0;
+    switch (unit) {
+        case Unit::kMessages:
+            return entry.granted ? 0 : 1;
+        case Unit::kTokens:
+            return entry.tokens;
+        case Unit::kMoney:
+            return entry.money;
+    }
+    return 0;
+}
+
+bool Counter::is(const config::Cap& cap) const noexcept {
+    return unit == cap.unit && period == cap.period && span == cap.span &&
+           pattern->models == cap.models && pattern->endpoints == cap.endpoints;
+}
+
+// ---------------------------------------------------------------- windows
+
+void Account::make(const config::Cap& cap, const Pattern& pattern, const Moment& moment) {
+    Counter& counter = counters_.emplace_back();
+    counter.pattern = &pattern;
+    counter.unit = cap.unit;
+    counter.period = cap.period;
+    counter.span = cap.span;
+    for (std::size_t i = front_; i < entries_.size(); ++i) {
+        if (entries_[i].open && counter.covers(entries_[i])) ++counter.open;
+    }
+    counter.first = entries_.size();
+    if (counter.period != Period::kFixed) {
+        // Made empty behind the newest entry; the first advance() goes back as far as it has to.
+        counter.bound = LedgerTime::max();
+        return;
+    }
+    // Whoever counted before wrote down when its last window opened; what follows from it, or from
+    // the oldest entry, is the same for everybody.
+    std::optional<LedgerTime> opened;
+    const auto known = std::ranges::find(opened_, cap.counter(), &Opened::counter);
+    if (known != opened_.end()) opened = known->at;
+    for (std::size_t i = front_; i < entries_.size(); ++i) {
+        const Entry& entry = entries_[i];
+        if (counter.weight(entry) == 0) continue;
+        if (!opened || entry.at >= *opened + counter.span) opened = entry.at;
+    }
+    counter.bound = LedgerTime::max();
+    if (!opened || *opened + counter.span <= moment.now) return;
+    seek(counter, *opened - kTick);
+    counter.running = counter.sum > 0;
+    counter.ends = *opened + counter.span;
+}
+
+// Moves the window to where it is now.
+void Account::advance(Counter& counter, const config::Cap& cap, const Moment& moment) {
+    switch (counter.period) {
+        case Period::kRolling:
+            seek(counter, moment.now - counter.span);
+            break;
+        case Period::kFixed:
+            if (counter.running && counter.ends <= moment.now) counter.running = false;
+            if (!counter.running) seek(counter, LedgerTime::max());
+            break;
+        case Period::kDay:
+        case Period::kWeek:
+        case Period::kMonth: {
+            // By the wall clock, whatever it says; only the time since then is the ledger's own.
+            const TimeZone::Bounds bounds = bounds_of(cap, moment.wall);
+            seek(counter, moment.now - (moment.wall - bounds.begin) - kTick);
+            counter.ends = moment.now + (bounds.end - moment.wall);
+            break;
+        }
+        case Period::kAtOnce:
+        case Period::kUnlimited:
+            break;
+    }
+}
+
+// A window moves on, but for calendar ones, whose clock may be put back.
+void Account::seek(Counter& counter, LedgerTime bound) {
+    if (bound < counter.bound) {
+        while (counter.first > front_ && entries_[counter.first - 1].at > bound) {
+            const Entry& entry = entries_[--counter.first];
+            const std::uint64_t weight = counter.weight(entry);
+            if (weight == 0) continue;
+            if (counter.sum == 0) {
+                counter.last = entry.sequence;
+                counter.last_at = entry.at;
+            }
+            counter.sum += weight;
+            if (entry.open) counter.reserved += weight;
+        }
+    }
+    counter.bound = bound;
+    skip(counter);
+}
+
+// Leaves behind what is out of the window, and what counts nothing.
+void Account::skip(Counter& counter) {
+    while (counter.first < entries_.size()) {
+        const Entry& entry = entries_[counter.first];
+        const std::uint64_t weight = counter.weight(entry);
+        if (entry.at > counter.bound && weight > 0) break;
+        counter.sum -= weight;
+        if (entry.open) counter.reserved -= weight;
+        ++counter.first;
+    }
+}
+
+// An entry is about to go for good: no window may hold it, nor look at it again.
+void Account::leave(std::size_t index) {
+    for (Counter& counter : counters_) {
+        if (counter.first > index) continue;
+        const std::uint64_t weight = counter.weight(entries_[index]);
+        counter.sum -= weight;
+        ++counter.first;
+        skip(counter);
+    }
+}
+
+void Account::put(Counter& counter, std::size_t index) {
+    const Entry& entry = entries_[index];
+    const std::uint64_t weight = counter.weight(entry);
+    if (weight == 0 || counter.period == Period::kAtOnce) return;
+    if (counter.period == Period::kFixed) {
+        if (counter.running && counter.ends <= entry.at) counter.running = false;
+        if (!counter.running) open_window(counter, entry.at);
+    }
+    if (entry.at <= counter.bound) return;
+    if (counter.sum == 0) counter.first = index;
+    counter.sum += weight;
+    if (entry.open) counter.reserved += weight;
+    counter.last = entry.sequence;
+    counter.last_at = entry.at;
+}
+
+void Account::open_window(Counter& counter, LedgerTime at) {
+    counter.running = true;
+    counter.ends = at + counter.span;
+    counter.bound = at - kTick;
+    counter.first = entries_.size();
+    counter.sum = 0;
+    counter.reserved = 0;
+    config::Cap cap;
+    cap.models = counter.pattern->models;
+    cap.endpoints = counter.pattern->endpoints;
+    cap.unit = counter.unit;
+    cap.period = counter.period;
+    cap.span = counter.span;
+    std::string key = cap.counter();
+    const auto known = std::ranges::find(opened_, key, &Opened::counter);
+    Opened& opened = known != opened_.end() ? *known : opened_.emplace_back();
+    opened = {std::move(key), at, true};
+    opened_changed_ = true;
+}
+
+WindowState Account::state(std::size_t index, std::uint64_t limit, const Moment& moment) const {
+    const Counter& counter = counters_[index];
+    WindowState state;
+    state.limit = limit;
+    if (counter.period == Period::kAtOnce) {
+        state.used = counter.open;
+        return state;
+    }
+    state.used = counter.sum;
+    if (state.used == 0) return state;
+    if (counter.period != Period::kRolling) {
+        state.full_reset = counter.ends - moment.now;
+    } else {
+        state.full_reset = counter.last_at + counter.span - moment.now;
+    }
+    if (limit > 0) {
+        // One more than now, or one at all.
+        const std::uint64_t least = std::min(state.used, limit) - 1;
+        state.next_free = wait_for(index, least + 1, 1, moment);
+    }
+    return state;
+}
+
+microseconds Account::wait_for(
+    std::size_t index, std::uint64_t limit, std::uint64_t need, const Moment& moment
+) const {
+    const Counter& counter = counters_[index];
+    if (counter.period != Period::kRolling) return counter.ends - moment.now;
+    const std::uint64_t target = limit > need ? limit - need : 0;
+    std::uint64_t left = counter.sum;
+    for (std::size_t i = counter.first; i < entries_.size(); ++i) {
+        const std::uint64_t weight = counter.weight(entries_[i]);
+        left -= std::min(left, weight);
+        if (weight > 0 && left <= target) return entries_[i].at + counter.span - moment.now;
+    }
+    return microseconds(0);
+}
+
+// ---------------------------------------------------------------- entries
+
+void Account::add(const Entry& entry) {
+    entries_.push_back(entry);
+    for (Counter& counter : counters_) {
+        const std::size_t index = entries_.size() - 1;
+        if (entry.open && counter.covers(entry)) ++counter.open;
+        // One that no cap asks for any more moves on all the same.
+        if (counter.period == Period::kRolling) seek(counter, entry.at - counter.span);
+        put(counter, index);
+    }
+}
+
+std::size_t Account::find(Sequence sequence) const {
+    const auto live = std::next(entries_.begin(), offset(front_));
+    const auto found =
+        std::ranges::lower_bound(live, entries_.end(), sequence, {}, &Entry::sequence);
+    if (found == entries_.end() || found->sequence != sequence || found->gone) {
+        return entries_.size();
+    }
+    return static_cast<std::size_t>(found - entries_.begin());
+}
+
+// What an entry counts changes, in all windows that hold it.
+void Account::change(std::size_t index, Entry changed) {
+    const Entry before = entries_[index];
+    entries_[index] = changed;
+    for (Counter& counter : counters_) {
+        if (!counter.covers(changed)) continue;
+        if (before.open && !changed.open) --counter.open;
+        if (counter.period == Period::kAtOnce || before.at <= counter.bound) continue;
+        entries_[index] = before;
+        const std::uint64_t old_weight = counter.weight(before);
+        const std::uint64_t new_weight = counter.weight(changed);
+        entries_[index] = changed;
+        // One that counted nothing may have been left behind.
+        if (new_weight > 0 && (counter.sum == 0 || index < counter.first)) counter.first = index;
+        if (before.open) counter.reserved -= old_weight;
+        if (changed.open) counter.reserved += new_weight;
+        const bool was_any = counter.sum > 0;
+        counter.sum = counter.sum - old_weight + new_weight;
+        if (new_weight > 0 && (!was_any || before.sequence > counter.last)) {
+            counter.last = changed.sequence;
+            counter.last_at = changed.at;
+        }
+        if (new_weight == 0 && old_weight > 0) {
+            skip(counter);
+            if (counter.last == changed.sequence) find_last(counter, index);
+            // A fixed window that nothing is left in was never opened.
+            if (counter.period == Period::kFixed && counter.sum == 0) counter.running = false;
+        }
+    }
+}
+
+void Account::find_last(Counter& counter, std::size_t before) {
+    if (counter.sum == 0) return;
+    for (std::size_t i = before; i > counter.first; --i) {
+        const Entry& entry = entries_[i - 1];
+        if (counter.weight(entry) == 0) continue;
+        counter.last = entry.sequence;
+        counter.last_at = entry.at;
+        return;
+    }
+}
+
+bool Account::remove(Sequence sequence) {
+    const std::size_t index = find(sequence);
+    if (index == entries_.size()) return false;
+    Entry changed = entries_[index];
+    changed.gone = true;
+    changed.open = false;
+    ++gone_;
+    change(index, changed);
+    return true;
+}
+
+bool Account::settle(Sequence sequence, const std::optional<Amounts>& used) {
+    const std::size_t index = find(sequence);
+    if (index == entries_.size()) return false;
+    Entry changed = entries_[index];
+    changed.open = false;
+    if (used) {
+        changed.tokens = static_cast<std::uint32_t>(std::min<std::uint64_t>(used->tokens, ~0U));
+        changed.money = used->money;
+    }
+    change(index, changed);
+    return true;
+}
+
+std::uint64_t Account::forgive(Sequence until, const Pattern& pattern) {
+    std::uint64_t forgiven = 0;
+    for (std::size_t i = front_; i < entries_.size() && entries_[i].sequence <= until; ++i) {
+        if (entries_[i].gone || entries_[i].forgiven || !pattern.fits(*entries_[i].subject))
+            continue;
+        Entry changed = entries_[i];
+        changed.forgiven = true;
+        change(i, changed);
+        ++forgiven;
+    }
+    return forgiven;
+}
+
+void Account::trim(std::size_t in_use) {
+    const std::size_t most = std::max(kCounters, 2 * in_use);
+    while (counters_.size() > most) {
+        counters_.erase(std::ranges::min_element(counters_, {}, &Counter::last_use));
+    }
+}
+
+void Account::drop_front() {
+    entries_.erase(entries_.begin(), std::next(entries_.begin(), offset(front_)));
+    for (Counter& counter : counters_) counter.first -= std::min(counter.first, front_);
+    front_ = 0;
+    gone_ = static_cast<std::size_t>(std::ranges::count(entries_, true, &Entry::gone));
+}
+
+void Account::drop_gone() {
+    // How many are dropped before each window's first.
+    for (Counter& counter : counters_) {
+        const auto end =
+            std::next(entries_.begin(), offset(std::min(counter.first, entries_.size())));
+        const auto dropped = std::count_if(
+            std::next(entries_.begin(), offset(std::min(front_, counter.first))),
+            end,
+            [](const Entry& entry) { return entry.gone; }
+        );
+        counter.first -= static_cast<std::size_t>(dropped);
+    }
+    const auto live = std::next(entries_.begin(), offset(front_));
+    entries_.erase(
+        std::remove_if(live, entries_.end(), [](const Entry& entry) { return entry.gone; }),
+        entries_.end()
+    );
+    gone_ = 0;
+}
+
+// ---------------------------------------------------------------- fixed windows on disk
+
+void Account::load_opened(std::string counter, LedgerTime at) {
+    opened_.push_back({std::move(counter), at, false});
+}
+
+std::vector<std::pair<std::string, LedgerTime>> Account::take_opened() {
+    std::vector<std::pair<std::string, LedgerTime>> taken;
+    for (Opened& opened : opened_) {
+        if (std::exchange(opened.changed, false)) taken.emplace_back(opened.counter, opened.at);
+    }
+    opened_changed_ = false;
+    return taken;
+}
+
+void Account::keep_opened() noexcept {
+    for (Opened& opened : opened_) opened.changed = true;
+    opened_changed_ = !opened_.empty();
+}
+
+}  // namespace weir::quota

@@ -1,0 +1,43 @@
+// Who waits before a cap at once: first come, first served within a key, round robin between keys.
+// No I/O. Not thread-safe (the ledger locks).
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <unordered_map>
+
+#include "weir/base/signal.hpp"
+#include "weir/config/cap.hpp"
+#include "weir/quota/ledger.hpp"
+
+namespace weir::quota {
+
+struct Line;
+
+struct Ticket {
+    AccountId key = 0;
+    std::shared_ptr<Signal> signal;
+    bool called = false;
+    Line* line = nullptr;  // nullptr: it left
+};
+
+struct Line {
+    AccountId account = 0;
+    config::Cap cap;              // whose limit is the newest that anybody asked by
+    std::uint64_t called = 0;     // places that are promised to those called
+    std::size_t waiting = 0;      // and not called
+    bool recheck = false;         // the caps changed since somebody asked
+    std::deque<AccountId> order;  // keys that wait, the next one first
+    std::unordered_map<AccountId, std::deque<std::shared_ptr<Ticket>>> by_key;
+
+    void join(const std::shared_ptr<Ticket>& ticket);
+    void call_next();
+    // Called too early: back to the front.
+    void put_back(const std::shared_ptr<Ticket>& ticket);
+    // Out of the line, called or not.
+    void leave(Ticket& ticket);
+    [[nodiscard]] bool empty() const noexcept { return waiting == 0 && called == 0; }
+};
+
+}  // namespace weir::quota
