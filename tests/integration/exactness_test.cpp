@@ -10,22 +10,6 @@
 namespace weir::test {
 namespace {
 
-// Every thread sends its request at the same moment; returns all answers.
-std::vector<Answer> race(std::uint16_t port, const std::vector<Ask>& requests) {
-    std::vector<Answer> answers(requests.size());
-    std::latch ready(static_cast<std::ptrdiff_t>(requests.size()));
-    std::vector<std::thread> threads;
-    for (std::size_t i = 0; i < requests.size(); ++i) {
-        threads.emplace_back([&, i] {
-            Client client(port);
-            ready.arrive_and_wait();
-            if (client.send(requests[i].bytes())) answers[i] = client.read_answer();
-        });
-    }
-    for (std::thread& thread : threads) thread.join();
-    return answers;
-}
-
 class Exactness : public testing::TestWithParam<std::uint32_t> {};
 
 TEST_P(Exactness, TwoHundredConnectionsRaceForAHundredMessages) {

@@ -5,10 +5,12 @@
 #include <atomic>
 #include <chrono>
 #include <functional>
+#include <latch>
 #include <semaphore>
 #include <string>
 #include <string_view>
 #include <thread>
+#include <vector>
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -119,6 +121,24 @@ inline nlohmann::json expect_error(const Answer& answer, int status, std::string
          )}
     };
     return event.dump();
+}
+
+// Every thread sends its request at the same moment; returns all answers.
+[[nodiscard]] inline std::vector<Answer> race(
+    std::uint16_t port, const std::vector<Ask>& requests
+) {
+    std::vector<Answer> answers(requests.size());
+    std::latch ready(static_cast<std::ptrdiff_t>(requests.size()));
+    std::vector<std::thread> threads;
+    for (std::size_t i = 0; i < requests.size(); ++i) {
+        threads.emplace_back([&, i] {
+            Client client(port);
+            ready.arrive_and_wait();
+            if (client.send(requests[i].bytes())) answers[i] = client.read_answer();
+        });
+    }
+    for (std::thread& thread : threads) thread.join();
+    return answers;
 }
 
 // Says "an answer" to everything.
