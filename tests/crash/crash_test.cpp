@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 #include <signal.h>
 
 #include "support/client.hpp"
@@ -19,6 +20,8 @@
 
 namespace weir::test {
 namespace {
+
+constexpr std::uint64_t kTokens = 8;  // that an answer takes at least
 
 int rounds() {
     const char* const text = std::getenv("WEIR_CRASH_ROUNDS");
@@ -69,6 +72,13 @@ public:
         EXPECT_EQ(process_->wait(), 128 + SIGKILL);
     }
 
+    [[nodiscard]] std::string admin_token() const {
+        std::ifstream file(directory_.path("data") + "/admin-token");
+        std::string token;
+        std::getline(file, token);
+        return token;
+    }
+
 private:
     TempDir directory_;
     std::string config_;
@@ -85,7 +95,9 @@ std::vector<std::thread> flood(
         threads.emplace_back([&, port, i] {
             Client client(port);
             while (true) {
-                const std::string body = chat_body("q" + std::to_string(++question), i % 2 == 0);
+                const std::string body = chat_body(
+                    "q" + std::to_string(++question), i % 2 == 0, "gpt-4", R"("max_tokens":8)"
+                );
                 ++tally.sent;
                 if (!client.send(Ask{.key = kCarol, .body = body}.bytes())) return;
                 Answer answer = client.read_head();
@@ -169,10 +181,85 @@ TEST(Crash, NoAnswerIsSeenBeforeItsChargeIsOnASlowDisk) {
     kill_again_and_again(rounds(), true);
 }
 
-TEST(Crash, ACapIsNeverPassedAcrossCrashes) {
+// What carol's caps count, in the order of her plan.
+std::vector<double> used_by_caps(const Gate& gate, std::uint16_t port) {
+    const Answer answer =
+        ask(port, {.method = "GET", .path = "/api/admin/keys/carol", .key = gate.admin_token()});
+    std::vector<double> used;
+    const auto json = nlohmann::json::parse(answer.body, nullptr, false);
+    if (!json.is_object()) return used;
+    for (const auto& cap : json["caps"]) used.push_back(cap["used"].get<double>());
+    return used;
+}
+
+TEST(Crash, CapsOfEveryKindCountWhatWasAnswered) {
     std::mt19937_64 random(seed());
     FakeUpstream upstream(answer_any);
-    Gate gate({.upstream_url = upstream.url(), .caps = "[{models: \"*\", allow: 60/4h}]"});
+    Gate gate(
+        {.upstream_url = upstream.url(),
+         .caps = "[{models: \"*\", allow: 1000000/1d}, {models: \"*\", allow: 1000000/1d fixed}, "
+                 "{models: \"*\", allow: 1000000/month}, "
+                 "{models: \"*\", allow: 100000000 tokens/1d}, "
+                 "{models: \"*\", allow: 100000 usd/1d}, {models: \"*\", allow: 8 at once}]",
+         .more = "prices: {gpt-4: {input: 30, output: 60}}\n"
+                 "teams: {blue: {caps: [{models: \"*\", allow: 1000000/1d}]}}\n"
+                 "caps: [{models: \"*\", allow: 1000000/1d}]\n"}
+    );
+    Tally tally;
+    std::atomic<int> question = 0;
+    std::vector<double> before(6);
+    for (int round = 0; round <= rounds(); ++round) {
+        const std::uint16_t port = gate.start();
+        ASSERT_NE(port, 0);
+        const std::vector<double> used = used_by_caps(gate, port);
+        ASSERT_GE(used.size(), 6U);
+        const auto answered = static_cast<double>(tally.answered);
+        const auto sent = static_cast<double>(tally.sent);
+        for (const std::size_t messages : {0U, 1U}) {
+            ASSERT_GE(used[messages], answered) << "cap " << messages << ", round " << round;
+            ASSERT_LE(used[messages], sent) << "cap " << messages << ", round " << round;
+        }
+        ASSERT_LE(used[2], sent);  // a month may have begun meanwhile
+        // An answer takes 8 tokens or more, and is reserved some 100 before it says so.
+        ASSERT_GE(used[3], kTokens * answered) << "round " << round;
+        ASSERT_LE(used[3], 400 * sent) << "round " << round;
+        ASSERT_TRUE(answered == 0 || used[4] > 0) << "round " << round;
+        ASSERT_EQ(used[5], 0) << "in flight after a start, round " << round;
+        for (const std::size_t cap : {0U, 1U}) ASSERT_GE(used[cap], before[cap]) << "forgotten";
+        before = used;
+        if (round == rounds()) break;
+        std::vector<std::thread> clients = flood(port, 8, question, tally);
+        std::this_thread::sleep_for(std::chrono::microseconds(random() % 100'000));
+        gate.kill();
+        for (std::thread& client : clients) client.join();
+    }
+    EXPECT_GT(tally.answered, 0U) << "nothing was ever answered: the test tests nothing";
+    gate.kill();
+}
+
+struct SmallCap {
+    const char* caps;
+    std::uint64_t most;  // answers
+};
+
+class CrashOf : public testing::TestWithParam<SmallCap> {};
+
+INSTANTIATE_TEST_SUITE_P(
+    Kinds,
+    CrashOf,
+    testing::Values(
+        SmallCap{"[{models: \"*\", allow: 60/4h}]", 60},
+        SmallCap{"[{models: \"*\", allow: 60/4h fixed}]", 60},
+        SmallCap{"[{models: \"*\", allow: 60/month}]", 60},
+        // It may be passed by the one message that reaches it.
+        SmallCap{"[{models: \"*\", allow: 1000 tokens/1d}]", 1000 / kTokens + 1}
+    )
+);
+
+TEST_P(CrashOf, ACapIsNeverPassedAcrossCrashes) {
+    std::mt19937_64 random(seed());
+    FakeUpstream upstream(answer_any);
+    Gate gate({.upstream_url = upstream.url(), .caps = GetParam().caps});
     Tally tally;
     std::atomic<int> question = 0;
     // Kills until the cap is reached, and three more behind it.
@@ -185,7 +272,7 @@ TEST(Crash, ACapIsNeverPassedAcrossCrashes) {
         std::this_thread::sleep_for(std::chrono::microseconds(random() % 20'000));
         gate.kill();
         for (std::thread& client : clients) client.join();
-        EXPECT_LE(tally.answered, 60U) << "round " << round;
+        EXPECT_LE(tally.answered, GetParam().most) << "round " << round;
         if (tally.refused > 0) ++behind;
     }
 }
