@@ -1,4 +1,5 @@
 // `weir check`: is the config right, and what does it say?
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <string>
@@ -6,18 +7,83 @@
 #include <vector>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "weir/base/text.hpp"
 
 #include "commands_parts.hpp"
 
 namespace weir::app {
 namespace {
 
-std::string in_words(const config::Plan& plan) {
-    std::string text = fmt::format("plan {}: ", printable(plan.name));
-    if (plan.caps.empty()) return text + "no caps\n";
-    if (plan.caps.size() == 1) return text + printable(plan.caps.front().in_words()) + "\n";
+// What holds for somebody, as "plan plus: ...": one thing on the same line, more below.
+std::string in_words(const std::string& who, const std::vector<std::string>& lines) {
+    std::string text = printable(who) + ":";
+    if (lines.size() == 1) return text + " " + printable(lines.front()) + "\n";
     text += "\n";
-    for (const auto& cap : plan.caps) text += "  " + printable(cap.in_words()) + "\n";
+    for (const auto& line : lines) text += "  " + printable(line) + "\n";
+    return text;
+}
+
+std::vector<std::string> in_words(const config::CapSet& caps) {
+    std::vector<std::string> lines;
+    for (const auto& cap : caps) lines.push_back(cap.in_words());
+    if (lines.empty()) lines.emplace_back("no caps");
+    return lines;
+}
+
+std::vector<std::string> names_of(const config::Inputs& inputs) {
+    std::vector<std::string> names = {"text"};
+    if (inputs.image) names.emplace_back("image");
+    if (inputs.audio) names.emplace_back("audio");
+    if (inputs.file) names.emplace_back("file");
+    return names;
+}
+
+std::vector<std::string> in_words(const config::Plan& plan) {
+    std::vector<std::string> lines = in_words(plan.caps);
+    const auto inputs = names_of(plan.inputs);
+    if (inputs.size() < 4) lines.push_back(fmt::format("only {} in", fmt::join(inputs, ", ")));
+    if (plan.max_input_bytes > 0) {
+        lines.push_back(fmt::format("at most {} in", human_size(plan.max_input_bytes)));
+    }
+    if (plan.max_output > 0) lines.push_back(fmt::format("at most {} tokens out", plan.max_output));
+    return lines;
+}
+
+bool has_calendar(const config::CapSet& caps) {
+    return std::ranges::any_of(caps, [](const config::Cap& cap) { return cap.zone != nullptr; });
+}
+
+bool has_calendar(const config::Config& config) {
+    const auto any = [](const auto& holders) {
+        return std::ranges::any_of(holders, [](const auto& one) { return has_calendar(one.caps); });
+    };
+    return has_calendar(config.caps) || any(config.plans) || any(config.teams) || any(config.keys);
+}
+
+// All that is limited, and for whom; plans always, others if they have caps.
+std::string in_words(const config::Config& config) {
+    std::string text;
+    if (has_calendar(config)) {
+        text += fmt::format(
+            "days, weeks and months are those of {}\n", printable(config.timezone->name())
+        );
+    }
+    for (const auto& model : config.models) {
+        if (model.max_output == 0) continue;
+        text += in_words(
+            "model " + model.name, {fmt::format("at most {} tokens out", model.max_output)}
+        );
+    }
+    for (const auto& plan : config.plans) text += in_words("plan " + plan.name, in_words(plan));
+    for (const auto& team : config.teams) {
+        text += in_words("team " + team.name + ", all its keys together", in_words(team.caps));
+    }
+    for (const auto& key : config.keys) {
+        if (!key.caps.empty()) text += in_words("key " + key.name, in_words(key.caps));
+    }
+    if (!config.caps.empty()) text += in_words("everybody together", in_words(config.caps));
     return text;
 }
 
@@ -35,14 +101,78 @@ Json as_json(const std::vector<config::Fault>& faults) {
     return list;
 }
 
-Json as_json(const config::Plan& plan) {
-    Json caps = Json::array();
-    for (const auto& cap : plan.caps) {
-        caps.push_back(
-            Json{{"models", cap.models}, {"allow", cap.allow}, {"in_words", cap.in_words()}}
-        );
+Json as_json(const config::Cap& cap) {
+    const bool money = cap.unit == config::Unit::kMoney;
+    const double usd = static_cast<double>(cap.limit) / static_cast<double>(config::kNanoDollars);
+    const bool unlimited = cap.period == config::Period::kUnlimited;
+    return Json{
+        {"models", cap.models},
+        {"endpoints", cap.endpoints},
+        {"allow", cap.allow},
+        {"unit", config::name_of(cap.unit)},
+        {"period", config::name_of(cap.period)},
+        {"span_s", cap.span.count() > 0 ? Json(cap.span.count()) : Json()},
+        {"limit",
+         unlimited ? Json()
+         : money   ? Json(usd)
+                   : Json(cap.limit)},
+        {"in_words", cap.in_words()},
+        {"then", cap.then.empty() ? Json() : Json(cap.then)},
+        {"queue_s", static_cast<double>(cap.queue.count()) / 1000},
+        {"mode", cap.warn ? "warn" : "enforce"}
+    };
+}
+
+Json as_json(const config::CapSet& caps) {
+    Json list = Json::array();
+    for (const auto& cap : caps) list.push_back(as_json(cap));
+    return list;
+}
+
+Json number_or_null(std::uint64_t number) {
+    return number > 0 ? Json(number) : Json();
+}
+
+Json as_json(const config::Config& config) {
+    Json models = Json::array();
+    for (const auto& model : config.models) {
+        models.push_back(Json{
+            {"name", model.name},
+            {"serve_as", model.serve_as.empty() ? model.name : model.serve_as},
+            {"max_output", number_or_null(model.max_output)}
+        });
     }
-    return Json{{"name", plan.name}, {"caps", std::move(caps)}};
+    Json plans = Json::array();
+    for (const auto& plan : config.plans) {
+        plans.push_back(Json{
+            {"name", plan.name},
+            {"caps", as_json(plan.caps)},
+            {"inputs", names_of(plan.inputs)},
+            {"max_input", number_or_null(plan.max_input_bytes)},
+            {"max_output", number_or_null(plan.max_output)}
+        });
+    }
+    Json teams = Json::array();
+    for (const auto& team : config.teams) {
+        teams.push_back(Json{{"name", team.name}, {"caps", as_json(team.caps)}});
+    }
+    Json keys = Json::array();
+    for (const auto& key : config.keys) {
+        keys.push_back(Json{
+            {"name", key.name},
+            {"plan", key.plan},
+            {"team", key.team.empty() ? Json() : Json(key.team)},
+            {"caps", as_json(key.caps)}
+        });
+    }
+    return Json{
+        {"timezone", config.timezone->name()},
+        {"models", std::move(models)},
+        {"plans", std::move(plans)},
+        {"teams", std::move(teams)},
+        {"keys", std::move(keys)},
+        {"caps", as_json(config.caps)}
+    };
 }
 
 void print(const Json& json) {
@@ -81,13 +211,12 @@ int check(const CheckOptions& options) {
         return kWrong;
     }
     if (options.json) {
-        Json plans = Json::array();
-        for (const auto& plan : (*config)->plans) plans.push_back(as_json(plan));
-        print(Json{{"ok", true}, {"file", options.config}, {"plans", std::move(plans)}});
+        Json told{{"ok", true}, {"file", options.config}};
+        told.update(as_json(**config));
+        print(told);
         return kDone;
     }
-    fmt::print("config ok: {}\n", printable(options.config));
-    for (const auto& plan : (*config)->plans) fmt::print("{}", in_words(plan));
+    fmt::print("config ok: {}\n{}", printable(options.config), in_words(**config));
     return kDone;
 }
 

@@ -49,38 +49,6 @@ std::string_view zone_name(const Cap& cap) {
     return cap.zone == nullptr ? std::string_view("UTC") : std::string_view(cap.zone->name());
 }
 
-std::string_view name_of(Unit unit) {
-    switch (unit) {
-        case Unit::kMessages:
-            return "messages";
-        case Unit::kTokens:
-            return "tokens";
-        case Unit::kMoney:
-            return "usd";
-    }
-    return {};
-}
-
-std::string_view name_of(Period period) {
-    switch (period) {
-        case Period::kRolling:
-            return "rolling";
-        case Period::kFixed:
-            return "fixed";
-        case Period::kDay:
-            return "day";
-        case Period::kWeek:
-            return "week";
-        case Period::kMonth:
-            return "month";
-        case Period::kAtOnce:
-            return "at_once";
-        case Period::kUnlimited:
-            return "unlimited";
-    }
-    return {};
-}
-
 // "100 messages in any 4 h": the amount with its time.
 std::string allowance(const Cap& cap) {
     if (cap.period == Period::kUnlimited) return "no limit";
@@ -111,6 +79,38 @@ std::string allowance(const Cap& cap) {
 }
 
 }  // namespace
+
+std::string_view name_of(Unit unit) noexcept {
+    switch (unit) {
+        case Unit::kMessages:
+            return "messages";
+        case Unit::kTokens:
+            return "tokens";
+        case Unit::kMoney:
+            return "usd";
+    }
+    return {};
+}
+
+std::string_view name_of(Period period) noexcept {
+    switch (period) {
+        case Period::kRolling:
+            return "rolling";
+        case Period::kFixed:
+            return "fixed";
+        case Period::kDay:
+            return "day";
+        case Period::kWeek:
+            return "week";
+        case Period::kMonth:
+            return "month";
+        case Period::kAtOnce:
+            return "at_once";
+        case Period::kUnlimited:
+            return "unlimited";
+    }
+    return {};
+}
 
 std::string Cap::counter() const {
     std::vector<std::string> paths;

@@ -153,9 +153,7 @@ std::string counted(const Cap& cap) {
     const std::string_view which =
         cap.endpoints.empty() ? "the same `models`" : "the same `models` and `endpoints`";
     if (cap.period == Period::kUnlimited) return fmt::format("no limit for {}", which);
-    const std::string_view unit = cap.unit == Unit::kMessages ? "messages"
-                                  : cap.unit == Unit::kTokens ? "tokens"
-                                                              : "usd";
+    const std::string_view unit = name_of(cap.unit);
     if (cap.period == Period::kAtOnce) return fmt::format("{} at once for {}", unit, which);
     return fmt::format(
         "{} in {}{} for {}",

@@ -185,6 +185,84 @@ TEST_F(CommandLine, CheckSaysWhatAConfigAllows) {
     EXPECT_EQ(machine["plans"].size(), 2U);
 }
 
+TEST_F(CommandLine, CheckSaysAllCapsInPlainWords) {
+    const auto path = write("caps.yaml", R"(
+demo: when no upstream has a key
+timezone: Asia/Shanghai
+models: {gpt-4: {serve_as: gpt-4-0613, max_output: 8192}, other: {}}
+plans:
+  plus:
+    caps:
+      - {models: "gpt-4*", allow: 100/4h, then: gpt-3.5-turbo}
+      - {allow: 4 at once, queue: 30s, endpoints: [chat/completions]}
+    inputs: [text, image]
+    max_input: 1MiB
+    max_output: 4096
+  free: {caps: [{allow: unlimited}]}
+teams: {research: {caps: [{allow: 9 tokens/1h fixed}]}, idle: {}}
+keys:
+  - {name: alice, plan: plus, team: research, secret: 0123456789abcdef, caps: [{allow: 5/1m}]}
+  - {name: bob, plan: free, secret: 1123456789abcdef}
+caps: [{allow: 0.5 usd/day, mode: warn}]
+)");
+    const auto done = weir({"check", "--config", path});
+    EXPECT_EQ(done.out, "config ok: " + path + R"(
+days, weeks and months are those of Asia/Shanghai
+model gpt-4: at most 8192 tokens out
+plan plus:
+  100 messages in any 4 h for gpt-4*; then gpt-3.5-turbo answers
+  4 messages at once for all models on chat/completions; up to 30 s in the queue
+  only text, image in
+  at most 1 MiB in
+  at most 4096 tokens out
+plan free: no limit for all models
+team research, all its keys together: 9 tokens per 1 h, counted from the first message, for all models
+team idle, all its keys together: no caps
+key alice: 5 messages in any 1 min for all models
+everybody together: 0.5 usd per calendar day (Asia/Shanghai) for all models; only a warning
+)") << done.err;
+
+    const auto machine = json::parse(weir({"check", "--config", path, "--json"}).out);
+    EXPECT_EQ(machine["timezone"], "Asia/Shanghai");
+    EXPECT_EQ(machine["models"][0]["max_output"], 8192);
+    const json& plus = machine["plans"][0];
+    EXPECT_EQ(plus["inputs"], (json{"text", "image"}));
+    EXPECT_EQ(plus["max_input"], 1 << 20);
+    EXPECT_EQ(plus["max_output"], 4096);
+    EXPECT_EQ(
+        plus["caps"][0],
+        (json{
+            {"models", "gpt-4*"},
+            {"endpoints", json::array()},
+            {"allow", "100/4h"},
+            {"unit", "messages"},
+            {"period", "rolling"},
+            {"span_s", 14400},
+            {"limit", 100},
+            {"in_words", "100 messages in any 4 h for gpt-4*; then gpt-3.5-turbo answers"},
+            {"then", "gpt-3.5-turbo"},
+            {"queue_s", 0},
+            {"mode", "enforce"}
+        })
+    );
+    EXPECT_EQ(plus["caps"][1]["period"], "at_once");
+    EXPECT_EQ(plus["caps"][1]["queue_s"], 30);
+    EXPECT_EQ(plus["caps"][1]["endpoints"], json::array({"chat/completions"}));
+    EXPECT_EQ(plus["caps"][1]["then"], nullptr);
+    EXPECT_EQ(machine["plans"][1]["caps"][0]["limit"], nullptr);
+    EXPECT_EQ(machine["plans"][1]["max_output"], nullptr);
+    EXPECT_EQ(machine["teams"][0]["caps"][0]["unit"], "tokens");
+    EXPECT_EQ(machine["teams"][0]["caps"][0]["period"], "fixed");
+    EXPECT_EQ(machine["keys"][0]["caps"][0]["allow"], "5/1m");
+    EXPECT_EQ(machine["caps"][0]["limit"], 0.5);
+    EXPECT_EQ(machine["caps"][0]["unit"], "usd");
+    EXPECT_EQ(machine["caps"][0]["mode"], "warn");
+    EXPECT_THAT(machine.dump(), Not(HasSubstr("0123456789abcdef")));
+
+    // Where nothing is counted by the calendar, nobody needs to know the zone.
+    EXPECT_THAT(weir({"check", "--config", config_}).out, Not(HasSubstr("days, weeks")));
+}
+
 TEST_F(CommandLine, CheckTellsAllFaults) {
     const auto bad = write("bad.yaml", "listen: 5\nplanz: {}\ndemo: maybe\n");
     const auto done = weir({"check", "--config", bad});

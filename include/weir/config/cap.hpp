@@ -30,6 +30,11 @@ enum class Period : std::uint8_t {
     kUnlimited,  // counts nothing and refuses nothing
 };
 
+// Their names for programs: "messages", "tokens", "usd"; "rolling", "fixed", "day", "week",
+// "month", "at_once", "unlimited".
+[[nodiscard]] std::string_view name_of(Unit unit) noexcept;
+[[nodiscard]] std::string_view name_of(Period period) noexcept;
+
 // One line under `caps:`.
 struct Cap {
     std::string models = "*";            // glob, case-insensitive, on the served model
