@@ -24,6 +24,17 @@ TimeZone::Bounds bounds_of(const config::Cap& cap, WallTime wall) {
     return cap.period == Period::kWeek ? zone.week(wall) : zone.month(wall);
 }
 
+// Under which its windows are written down.
+std::string name_of(const Counter& counter) {
+    config::Cap cap;
+    cap.models = counter.pattern->models;
+    cap.endpoints = counter.pattern->endpoints;
+    cap.unit = counter.unit;
+    cap.period = counter.period;
+    cap.span = counter.span;
+    return cap.counter();
+}
+
 std::ptrdiff_t offset(std::size_t index) noexcept {
     return static_cast<std::ptrdiff_t>(index);
 }
@@ -66,7 +77,10 @@ std::uint64_t Counter::weight(const Entry& entry) const {
 }
 
 bool Counter::is(const config::Cap& cap) const noexcept {
-    return unit == cap.unit && period == cap.period && span == cap.span &&
+    // Two zones are two windows: both may be asked for by one message.
+    const bool same_zone =
+        zone == cap.zone || (zone && cap.zone && zone->name() == cap.zone->name());
+    return unit == cap.unit && period == cap.period && span == cap.span && same_zone &&
            pattern->models == cap.models && pattern->endpoints == cap.endpoints;
 }
 
@@ -78,30 +92,40 @@ void Account::make(const config::Cap& cap, const Pattern& pattern, const Moment&
     counter.unit = cap.unit;
     counter.period = cap.period;
     counter.span = cap.span;
+    counter.zone = cap.zone;
     for (std::size_t i = front_; i < entries_.size(); ++i) {
         if (entries_[i].open && counter.covers(entries_[i])) ++counter.open;
     }
+    // Made empty behind the newest entry; the first advance() goes back as far as it has to.
     counter.first = entries_.size();
-    if (counter.period != Period::kFixed) {
-        // Made empty behind the newest entry; the first advance() goes back as far as it has to.
-        counter.bound = LedgerTime::max();
-        return;
-    }
-    // Whoever counted before wrote down when its last window opened; what follows from it, or from
-    // the oldest entry, is the same for everybody.
+    counter.bound = LedgerTime::max();
+    if (counter.period == Period::kFixed) find_window(counter, moment.now);
+}
+
+// Looks for the fixed window that is open now. Whoever counted before wrote down when its last
+// window opened; what follows from it, or from the oldest entry, is the same for everybody.
+void Account::find_window(Counter& counter, LedgerTime now) {
+    counter.running = false;
+    counter.sum = counter.reserved = 0;
+    counter.first = entries_.size();
+    counter.bound = LedgerTime::max();
     std::optional<LedgerTime> opened;
-    const auto known = std::ranges::find(opened_, cap.counter(), &Opened::counter);
+    const auto known = std::ranges::find(opened_, name_of(counter), &Opened::counter);
     if (known != opened_.end()) opened = known->at;
     for (std::size_t i = front_; i < entries_.size(); ++i) {
         const Entry& entry = entries_[i];
-        if (counter.weight(entry) == 0) continue;
+        if (entry.at + kHistory <= now || counter.weight(entry) == 0) continue;
         if (!opened || entry.at >= *opened + counter.span) opened = entry.at;
     }
-    counter.bound = LedgerTime::max();
-    if (!opened || *opened + counter.span <= moment.now) return;
+    if (!opened || *opened + counter.span <= now) return;
     seek(counter, *opened - kTick);
-    counter.running = counter.sum > 0;
+    if (counter.sum == 0) {
+        counter.bound = LedgerTime::max();
+        return;
+    }
+    counter.running = true;
     counter.ends = *opened + counter.span;
+    write_down(counter, *opened);
 }
 
 // Moves the window to where it is now.
@@ -163,7 +187,7 @@ void Account::skip(Counter& counter) {
 // An entry is about to go for good: no window may hold it, nor look at it again.
 void Account::leave(std::size_t index) {
     for (Counter& counter : counters_) {
-        if (counter.first > index) continue;
+        if (counter.period == Period::kAtOnce || counter.first > index) continue;
         const std::uint64_t weight = counter.weight(entries_[index]);
         counter.sum -= weight;
         ++counter.first;
@@ -194,16 +218,15 @@ void Account::open_window(Counter& counter, LedgerTime at) {
     counter.first = entries_.size();
     counter.sum = 0;
     counter.reserved = 0;
-    config::Cap cap;
-    cap.models = counter.pattern->models;
-    cap.endpoints = counter.pattern->endpoints;
-    cap.unit = counter.unit;
-    cap.period = counter.period;
-    cap.span = counter.span;
-    std::string key = cap.counter();
-    const auto known = std::ranges::find(opened_, key, &Opened::counter);
-    Opened& opened = known != opened_.end() ? *known : opened_.emplace_back();
-    opened = {std::move(key), at, true};
+    write_down(counter, at);
+}
+
+void Account::write_down(const Counter& counter, LedgerTime opened) {
+    std::string counter_name = name_of(counter);
+    const auto known = std::ranges::find(opened_, counter_name, &Opened::counter);
+    if (known != opened_.end() && known->at == opened) return;
+    Opened& changed = known != opened_.end() ? *known : opened_.emplace_back();
+    changed = {std::move(counter_name), opened, true};
     opened_changed_ = true;
 }
 
@@ -269,17 +292,14 @@ std::size_t Account::find(Sequence sequence) const {
 }
 
 // What an entry counts changes, in all windows that hold it.
-void Account::change(std::size_t index, Entry changed) {
-    const Entry before = entries_[index];
-    entries_[index] = changed;
+void Account::change(std::size_t index, const Entry& changed) {
+    const Entry before = std::exchange(entries_[index], changed);
     for (Counter& counter : counters_) {
         if (!counter.covers(changed)) continue;
         if (before.open && !changed.open) --counter.open;
         if (counter.period == Period::kAtOnce || before.at <= counter.bound) continue;
-        entries_[index] = before;
         const std::uint64_t old_weight = counter.weight(before);
         const std::uint64_t new_weight = counter.weight(changed);
-        entries_[index] = changed;
         // One that counted nothing may have been left behind.
         if (new_weight > 0 && (counter.sum == 0 || index < counter.first)) counter.first = index;
         if (before.open) counter.reserved -= old_weight;
@@ -310,39 +330,46 @@ void Account::find_last(Counter& counter, std::size_t before) {
     }
 }
 
-bool Account::remove(Sequence sequence) {
+Subject* Account::remove(Sequence sequence) {
     const std::size_t index = find(sequence);
-    if (index == entries_.size()) return false;
+    if (index == entries_.size()) return nullptr;
     Entry changed = entries_[index];
     changed.gone = true;
     changed.open = false;
     ++gone_;
     change(index, changed);
-    return true;
+    return std::exchange(entries_[index].subject, nullptr);
 }
 
-bool Account::settle(Sequence sequence, const std::optional<Amounts>& used) {
+bool Account::settle(Sequence sequence, const std::optional<Amounts>& used, LedgerTime now) {
     const std::size_t index = find(sequence);
     if (index == entries_.size()) return false;
-    Entry changed = entries_[index];
+    const Entry before = entries_[index];
+    Entry changed = before;
     changed.open = false;
     if (used) {
         changed.tokens = static_cast<std::uint32_t>(std::min<std::uint64_t>(used->tokens, ~0U));
         changed.money = used->money;
     }
     change(index, changed);
+    // One that begins to count only now opens the window that it would have opened.
+    for (Counter& counter : counters_) {
+        if (counter.period != Period::kFixed || counter.weight(before) > 0) continue;
+        if (counter.weight(changed) == 0 || (counter.running && counter.ends > now)) continue;
+        find_window(counter, now);
+    }
     return true;
 }
 
-std::uint64_t Account::forgive(Sequence until, const Pattern& pattern) {
+std::uint64_t Account::forgive(Sequence until, const Pattern& pattern, LedgerTime now) {
     std::uint64_t forgiven = 0;
     for (std::size_t i = front_; i < entries_.size() && entries_[i].sequence <= until; ++i) {
-        if (entries_[i].gone || entries_[i].forgiven || !pattern.fits(*entries_[i].subject))
-            continue;
+        if (entries_[i].gone || entries_[i].forgiven) continue;
+        if (!pattern.fits(*entries_[i].subject)) continue;
         Entry changed = entries_[i];
         changed.forgiven = true;
         change(i, changed);
-        ++forgiven;
+        if (changed.at + kHistory > now) ++forgiven;
     }
     return forgiven;
 }
@@ -392,13 +419,11 @@ std::vector<std::pair<std::string, LedgerTime>> Account::take_opened() {
     for (Opened& opened : opened_) {
         if (std::exchange(opened.changed, false)) taken.emplace_back(opened.counter, opened.at);
     }
-    opened_changed_ = false;
     return taken;
 }
 
 void Account::keep_opened() noexcept {
     for (Opened& opened : opened_) opened.changed = true;
-    opened_changed_ = !opened_.empty();
 }
 
 }  // namespace weir::quota

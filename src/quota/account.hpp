@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -56,8 +57,8 @@ struct Pattern {
 struct Entry {
     LedgerTime at;
     Sequence sequence = 0;
-    Subject* subject = nullptr;
-    std::uint64_t money = 0;  // nano-dollars
+    Subject* subject = nullptr;  // until it is gone
+    std::uint64_t money = 0;     // nano-dollars
     std::uint32_t tokens = 0;
     bool open = false;      // in flight
     bool gone = false;      // refunded
@@ -76,6 +77,7 @@ struct Counter {
     config::Unit unit = config::Unit::kMessages;
     config::Period period = config::Period::kRolling;
     std::chrono::seconds span{0};
+    std::shared_ptr<const TimeZone> zone;
     std::uint64_t last_use = 0;
 
     // Entries after `bound` are in the window. `first` is the earliest that counts, `last` the
@@ -126,11 +128,14 @@ public:
 
     // REQUIRES: neither time nor sequence goes back.
     void add(const Entry& entry);
-    // Takes one back, or sets right what it used; false: it is not there (any more).
-    bool remove(Sequence sequence);
-    bool settle(Sequence sequence, const std::optional<Amounts>& used);
-    // Entries up to `until` whose subject fits: they count no longer. How many did.
-    std::uint64_t forgive(Sequence until, const Pattern& pattern);
+    // Takes one back; its subject, which the entry holds no longer. nullptr: it is not there (any
+    // more).
+    Subject* remove(Sequence sequence);
+    // Sets right what one used, and what is open; false: it is not there (any more).
+    bool settle(Sequence sequence, const std::optional<Amounts>& used, LedgerTime now);
+    // Entries up to `until` whose subject fits: they count no longer. How many did that a cap might
+    // still ask for.
+    std::uint64_t forgive(Sequence until, const Pattern& pattern, LedgerTime now);
     // Drops the windows that were not asked for lately; `in_use` is how many caps ask.
     void trim(std::size_t in_use);
     // Forgets what no cap can ask for at `now`; each subject is handed to `release`.
@@ -139,21 +144,17 @@ public:
         while (front_ < entries_.size() && entries_[front_].at + kHistory <= now &&
                !entries_[front_].open) {
             leave(front_);
-            release(entries_[front_++]);
+            const Entry& entry = entries_[front_++];
+            if (!entry.gone) release(entry);
         }
         if (front_ > 0 &&
             (front_ == entries_.size() || (front_ >= 64 && 2 * front_ >= entries_.size()))) {
             drop_front();
         }
     }
-    // Removes those gone for good, when they are many; each subject is handed to `release`.
-    template <class Release>
-    void compact(Release release) {
-        if (gone_ < 64 || 2 * gone_ < entries_.size()) return;
-        for (std::size_t i = front_; i < entries_.size(); ++i) {
-            if (entries_[i].gone) release(entries_[i]);
-        }
-        drop_gone();
+    // Removes those gone for good, when they are many.
+    void compact() {
+        if (gone_ >= 64 && 2 * gone_ >= entries_.size()) drop_gone();
     }
 
     // Live ones are [front, end), some of them gone; sorted by time and sequence.
@@ -161,10 +162,11 @@ public:
     [[nodiscard]] const std::vector<Entry>& entries() const noexcept { return entries_; }
 
     // Opening times of fixed windows, by the name of the cap's counter: as read from the disk, and
-    // as changed since the last take_opened().
+    // as changed since the last take_opened(). note_opened() tells once that something is to be
+    // taken.
     void load_opened(std::string counter, LedgerTime at);
     [[nodiscard]] std::vector<std::pair<std::string, LedgerTime>> take_opened();
-    [[nodiscard]] bool has_opened() const noexcept { return opened_changed_; }
+    [[nodiscard]] bool note_opened() noexcept { return std::exchange(opened_changed_, false); }
     void keep_opened() noexcept;  // all of them are to be taken once more
 
 private:
@@ -181,7 +183,9 @@ private:
     void leave(std::size_t index);
     void put(Counter& counter, std::size_t index);
     void open_window(Counter& counter, LedgerTime at);
-    void change(std::size_t index, Entry changed);
+    void find_window(Counter& counter, LedgerTime now);
+    void write_down(const Counter& counter, LedgerTime opened);
+    void change(std::size_t index, const Entry& changed);
     void find_last(Counter& counter, std::size_t before);
     [[nodiscard]] std::size_t find(Sequence sequence) const;
     void drop_front();

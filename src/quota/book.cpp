@@ -101,32 +101,37 @@ void Book::add(AccountId key, AccountId team, const Entry& entry) {
 }
 
 bool Book::remove(AccountId key, AccountId team, Sequence sequence) {
-    if (!at(key).remove(sequence)) return false;
-    --messages_;
-    at(kEverybody).remove(sequence);
-    if (team != kNobody) at(team).remove(sequence);
-    tidy(at(key));
-    tidy(at(kEverybody));
-    if (team != kNobody) tidy(at(team));
-    return true;
+    bool there = false;
+    for (const AccountId id : {key, team, AccountId{kEverybody}}) {
+        if (id == kNobody) continue;
+        Subject* const subject = at(id).remove(sequence);
+        if (subject == nullptr) continue;
+        if (id == key) {
+            there = true;
+            --messages_;
+        }
+        release(subject);
+        at(id).compact();
+    }
+    return there;
 }
 
 bool Book::settle(
-    AccountId key, AccountId team, Sequence sequence, const std::optional<Amounts>& used
+    AccountId key,
+    AccountId team,
+    Sequence sequence,
+    const std::optional<Amounts>& used,
+    LedgerTime now
 ) {
-    if (!at(key).settle(sequence, used)) return false;
-    at(kEverybody).settle(sequence, used);
-    if (team != kNobody) at(team).settle(sequence, used);
+    if (!at(key).settle(sequence, used, now)) return false;
+    at(kEverybody).settle(sequence, used, now);
+    if (team != kNobody) at(team).settle(sequence, used, now);
     return true;
-}
-
-void Book::tidy(Account& account) {
-    account.compact([this](const Entry& entry) { release(entry.subject); });
 }
 
 void Book::expire(Account& account, LedgerTime now) {
     account.expire(now, [&](const Entry& entry) {
-        if (account.kind == Whose::kKey && !entry.gone) --messages_;
+        if (account.kind == Whose::kKey) --messages_;
         release(entry.subject);
     });
 }

@@ -56,15 +56,17 @@ public:
     // Out of all of them. False: it is not there (any more).
     bool remove(AccountId key, AccountId team, Sequence sequence);
     bool settle(
-        AccountId key, AccountId team, Sequence sequence, const std::optional<Amounts>& used
+        AccountId key,
+        AccountId team,
+        Sequence sequence,
+        const std::optional<Amounts>& used,
+        LedgerTime now
     );
     // Forgets what no cap can ask for at `now`.
     void expire(Account& account, LedgerTime now);
 
 private:
     using SubjectKey = std::pair<std::string_view, std::string_view>;
-
-    void tidy(Account& account);
 
     SubjectGone subject_gone_;
     std::deque<Account> accounts_;

@@ -6,6 +6,8 @@
 
 #include "weir/quota/ledger.hpp"
 
+#include "account.hpp"
+
 namespace weir::quota {
 
 // `ledger_end` outlives the rows: the newest message may be refunded or pruned, its sequence and
@@ -104,8 +106,11 @@ Result<Journal::End> Journal::end(sqlite::Connection& connection) {
     End end;
     const Result<> read = each_row(
         connection,
-        "SELECT max(seq), max(at_us) FROM (SELECT seq, at_us FROM ledger_end UNION ALL SELECT seq, "
-        "at_us FROM (SELECT seq, at_us FROM messages ORDER BY seq DESC LIMIT 1))",
+        // A reset may name messages that never came to the disk: were their sequences given again,
+        // it would forgive those that got them.
+        "SELECT max(seq), max(at_us) FROM (SELECT seq, at_us FROM ledger_end "
+        "UNION ALL SELECT seq, at_us FROM resets UNION ALL SELECT seq, at_us FROM "
+        "(SELECT seq, at_us FROM messages ORDER BY seq DESC LIMIT 1))",
         [&end](const sqlite::Statement& row) -> Result<> {
             end.sequence = static_cast<Sequence>(row.integer(0));
             end.time = ledger_time_us(row.integer(1));
@@ -322,11 +327,13 @@ Result<bool> Journal::prune(LedgerTime until) {
         if (!done) return std::unexpected(done.error());
     }
     if (count == kPruneStep) return true;
-    for (sqlite::Statement* const other :
-         {&statements_.prune_opened, &statements_.prune_grants, &statements_.prune_resets}) {
-        const Result<> done = other->bind(1, to_us(until)).run();
-        if (!done) return std::unexpected(done.error());
+    // A window tells which messages lie in it, lest one of those is taken for the first of another:
+    // it stays until they are gone as well.
+    Result<> done = statements_.prune_opened.bind(1, to_us(until - kHistory)).run();
+    for (sqlite::Statement* const other : {&statements_.prune_grants, &statements_.prune_resets}) {
+        if (done) done = other->bind(1, to_us(until)).run();
     }
+    if (!done) return std::unexpected(done.error());
     return false;
 }
 

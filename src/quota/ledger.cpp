@@ -119,16 +119,17 @@ void Ledger::Impl::find_claims(
             if (!model.empty() && !covers(cap.models, cap.endpoints, model, endpoint)) continue;
             claims.push_back({&cap, &level, book.counter(account, cap, moment)});
         }
+        note_opened(level.account);
     }
 }
 
 Grant* Ledger::Impl::find_grant(AccountId key, std::string_view model, LedgerTime now) {
     const auto own = grants.find(key);
     if (own == grants.end()) return nullptr;
-    std::erase_if(own->second, [now](const Grant& grant) { return grant.until <= now; });
     Grant* best = nullptr;
     for (Grant& grant : own->second) {
-        if (grant.used >= grant.messages || !glob_match(grant.models, model)) continue;
+        if (grant.until <= now || grant.used >= grant.messages) continue;
+        if (!glob_match(grant.models, model)) continue;
         // The one that is lost first.
         if (best == nullptr || grant.until < best->until) best = &grant;
     }
@@ -225,9 +226,7 @@ void Ledger::Impl::take(Decision& decision, const Ask& ask, Grant* grant, Ledger
     const std::uint32_t grant_id = grant == nullptr ? 0 : grant->id;
     if (grant != nullptr) ++grant->used;
     queue.push_back({sequence, ask.key, ask.team, grant_id, now, amounts, subject});
-    for (const AccountId id : {ask.key, ask.team, AccountId{Book::kEverybody}}) {
-        if (id != kNobody && book.at(id).has_opened()) opened.push_back(id);
-    }
+    for (const AccountId id : {ask.key, ask.team, AccountId{Book::kEverybody}}) note_opened(id);
     Admission& admission = decision.admission.emplace();
     admission.granted = grant != nullptr;
     admission.reservation.key_ = ask.key;
@@ -237,36 +236,52 @@ void Ledger::Impl::take(Decision& decision, const Ask& ask, Grant* grant, Ledger
     admission.reservation.reserved_ = amounts;
 }
 
-void Ledger::Impl::refuse(Decision& decision, const Ask& ask, const Moment& at) {
+// Until a cap that is spent would admit.
+microseconds Ledger::Impl::wait_of(const Claim& claim, const Ask& ask, const Moment& at) {
+    const Account& account = book.at(claim.level->account);
+    const std::uint64_t limit = claim.cap->limit;
+    std::uint64_t need = amount_of(*claim.cap, ask);
+    // Nothing in flight, or more than fits at all: it goes alone, when anything is free.
+    if (account.at(claim.counter).open == 0 || need > limit) need = 1;
+    return account.wait_for(claim.counter, limit, std::max<std::uint64_t>(need, 1), at);
+}
+
+// Of those that refuse the one that frees last; `granted`: of those that no grant gets past.
+std::optional<Ledger::Impl::Verdict> Ledger::Impl::worst(
+    const Ask& ask, const Moment& at, bool granted
+) {
     using Why = Refusal::Why;
-    Refusal& refusal = decision.refusal.emplace();
-    refusal.all = states(ask.model, at);
-    const CapState* worst = nullptr;
     const auto rank = [](Why why) { return why == Why::kNever ? 2 : why == Why::kSpent ? 1 : 0; };
+    std::optional<Verdict> worst;
     for (std::size_t i = 0; i < claims.size(); ++i) {
         const Claim& claim = claims[i];
-        if (!claim.refuses || claim.cap->warn) continue;
-        Why why = claim.busy ? Why::kBusy : Why::kSpent;
-        microseconds wait{0};
+        if (!claim.refuses || claim.cap->warn || (granted && by_grant(claim))) continue;
+        Verdict one{.claim = i, .why = claim.busy ? Why::kBusy : Why::kSpent};
         if (claim.cap->limit == 0) {
-            why = Why::kNever;
-        } else if (why == Why::kSpent) {
-            // One that would not fit alone either goes when anything is free.
-            const std::uint64_t limit = claim.cap->limit;
-            const std::uint64_t need =
-                std::clamp<std::uint64_t>(amount_of(*claim.cap, ask), 1, limit);
-            const Account& account = book.at(claim.level->account);
-            const bool alone = account.at(claim.counter).open == 0;
-            wait = account.wait_for(claim.counter, limit, alone ? 1 : need, at);
+            one.why = Why::kNever;
+        } else if (one.why == Why::kSpent) {
+            one.wait = wait_of(claim, ask, at);
         }
-        const bool further = worst == nullptr || rank(why) > rank(refusal.why) ||
-                             (why == refusal.why && wait > refusal.retry_after);
-        if (!further) continue;
-        worst = &refusal.all[i];
-        refusal.why = why;
-        refusal.retry_after = wait;
+        const bool further = !worst || rank(one.why) > rank(worst->why) ||
+                             (one.why == worst->why && one.wait > worst->wait);
+        if (further) worst = one;
     }
-    refusal.cap = *worst;
+    return worst;
+}
+
+void Ledger::Impl::refuse(Decision& decision, const Ask& ask, const Moment& at) {
+    Refusal& refusal = decision.refusal.emplace();
+    refusal.all = states(ask.model, at);
+    // A grant that still runs when the others admit gets past the message caps of the key.
+    std::optional<Verdict> verdict = worst(ask, at, true);
+    if (verdict && verdict->why != Refusal::Why::kNever &&
+        find_grant(ask.key, ask.model, at.now + verdict->wait) == nullptr) {
+        verdict.reset();
+    }
+    if (!verdict) verdict = worst(ask, at, false);
+    refusal.cap = refusal.all[verdict->claim];
+    refusal.why = verdict->why;
+    refusal.retry_after = verdict->wait;
 }
 
 // Of the claims, in their order.
@@ -379,7 +394,10 @@ bool Ledger::Impl::settle(const Settled& message, bool keep, std::optional<Amoun
         return true;
     }
     if (used == message.reserved) used.reset();
-    if (!book.settle(message.key, message.team, sequence, used)) return false;
+    if (!book.settle(message.key, message.team, sequence, used, tick())) return false;
+    for (const AccountId id : {message.key, message.team, AccountId{Book::kEverybody}}) {
+        note_opened(id);
+    }
     pump_all();
     if (!used) return false;
     if (in_queue) {

@@ -114,6 +114,10 @@ struct Ledger::Impl {
         });
     }
     bool has_room() REQUIRES_LOCK(mutex);
+    // What changed about an account's fixed windows is to be written.
+    void note_opened(AccountId id) REQUIRES_LOCK(mutex) {
+        if (id != kNobody && book.at(id).note_opened()) opened.push_back(id);
+    }
     // --- decisions ---
     void expire(std::span<const Level> levels, LedgerTime now) REQUIRES_LOCK(mutex);
     void find_claims(
@@ -131,6 +135,15 @@ struct Ledger::Impl {
     void take(Decision& decision, const Ask& ask, Grant* grant, LedgerTime now)
         REQUIRES_LOCK(mutex);
     void refuse(Decision& decision, const Ask& ask, const Moment& moment) REQUIRES_LOCK(mutex);
+    struct Verdict {
+        std::size_t claim = 0;
+        Refusal::Why why = Refusal::Why::kBusy;
+        std::chrono::microseconds wait{0};
+    };
+    std::optional<Verdict> worst(const Ask& ask, const Moment& moment, bool granted)
+        REQUIRES_LOCK(mutex);
+    std::chrono::microseconds wait_of(const Claim& claim, const Ask& ask, const Moment& moment)
+        REQUIRES_LOCK(mutex);
     std::vector<CapState> states(std::string_view model, const Moment& moment) REQUIRES_LOCK(mutex);
     void trim(std::span<const Level> levels) REQUIRES_LOCK(mutex);
     bool settle(const Settled& message, bool keep, std::optional<Amounts> used)

@@ -181,7 +181,9 @@ Result<Grant> Ledger::grant(
     });
     if (!written) return std::unexpected(written.error());
     MutexLock lock(impl_->mutex);
-    impl_->grants[key].push_back(grant);
+    std::vector<Grant>& own = impl_->grants[key];
+    std::erase_if(own, [at](const Grant& one) { return one.until <= at; });
+    own.push_back(grant);
     return grant;
 }
 
@@ -209,7 +211,8 @@ Result<std::uint64_t> Ledger::reset(AccountId key, std::string_view models) {
     if (!written) return std::unexpected(written.error());
     MutexLock lock(impl_->mutex);
     const Pattern& pattern = impl_->book.pattern(reset.models, {});
-    return impl_->book.at(key).forgive(reset.until, pattern);
+    const std::uint64_t forgiven = impl_->book.at(key).forgive(reset.until, pattern, impl_->tick());
+    return forgiven;
 }
 
 }  // namespace weir::quota
