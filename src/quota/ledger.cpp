@@ -155,6 +155,19 @@ std::uint64_t Ledger::Impl::granted(AccountId key, std::string_view model, Ledge
     return left;
 }
 
+// Of the caps at once that one line stands before: a plan and a key may each have one.
+const Cap& Ledger::Impl::tightest(const Claim& claim) {
+    const Cap* cap = claim.cap;
+    for (const Claim& other : claims) {
+        const bool same = other.level->account == claim.level->account && !other.cap->warn &&
+                          other.cap->period == Period::kAtOnce &&
+                          other.cap->models == cap->models &&
+                          other.cap->endpoints == cap->endpoints;
+        if (same && other.cap->limit < cap->limit) cap = other.cap;
+    }
+    return *cap;
+}
+
 void Ledger::Impl::judge(Claim& claim, const Ask& ask) {
     const Cap& cap = *claim.cap;
     const Counter& counter = book.at(claim.level->account).at(claim.counter);
@@ -162,11 +175,14 @@ void Ledger::Impl::judge(Claim& claim, const Ask& ask) {
         if (ask.hit) return;
         std::uint64_t taken = counter.open;
         bool behind_others = false;
-        if (Line* const line = find_line(claim.level->account, cap)) {
-            line->cap = cap;
+        // A cap that only warns has no line; one with the same name as it may.
+        Line* const line = cap.warn ? nullptr : find_line(claim.level->account, cap);
+        if (line != nullptr) {
+            const std::uint64_t before = std::exchange(line->cap, tightest(claim)).limit;
             line->recheck = false;
-            const bool called =
-                ask.turn != nullptr && ask.turn->ticket_->line == line && ask.turn->called_now();
+            if (line->cap.limit > before) pump(*line);
+            const bool called = ask.turn != nullptr && ask.turn->ticket_ &&
+                                ask.turn->ticket_->line == line && ask.turn->called_now();
             taken += line->called - (called ? 1 : 0);
             behind_others = !called && line->waiting > 0;
         }

@@ -127,6 +127,7 @@ struct Ledger::Impl {
         const Moment& moment
     ) REQUIRES_LOCK(mutex);
     Decision decide(const Ask& ask) REQUIRES_LOCK(mutex);
+    const config::Cap& tightest(const Claim& claim) REQUIRES_LOCK(mutex);
     void judge(Claim& claim, const Ask& ask) REQUIRES_LOCK(mutex);
     Grant* find_grant(AccountId key, std::string_view model, LedgerTime now) REQUIRES_LOCK(mutex);
     Grant* grant_of(AccountId key, std::uint32_t id) REQUIRES_LOCK(mutex);

@@ -66,15 +66,13 @@ void Ledger::Impl::use_turn(const std::shared_ptr<Ticket>& ticket, bool admitted
     Line* const line = ticket->line;
     if (line == nullptr) return;
     const bool too_early = !admitted && std::ranges::any_of(claims, [line](const Claim& claim) {
-        return claim.refuses && claim.level->account == line->account &&
+        return claim.refuses && !claim.cap->warn && claim.level->account == line->account &&
                claim.cap->period == config::Period::kAtOnce &&
                claim.cap->models == line->cap.models && claim.cap->endpoints == line->cap.endpoints;
     });
-    if (too_early && ticket->called) {
-        line->put_back(ticket);
-    } else {
-        step_out(ticket);
-    }
+    if (!too_early) return step_out(ticket);
+    // One that asks without having been called stays where it is.
+    if (ticket->called) line->put_back(ticket);
 }
 
 // Whoever had been called and leaves, whatever came of it, makes room for the next.

@@ -14,16 +14,23 @@ void Line::join(const std::shared_ptr<Ticket>& ticket) {
 }
 
 void Line::call_next() {
-    if (order.empty()) return;
-    const AccountId key = order.front();
-    order.pop_front();
-    const auto own = by_key.find(key);
-    const std::shared_ptr<Ticket> ticket = std::move(own->second.front());
-    own->second.pop_front();
-    if (own->second.empty()) {
-        by_key.erase(own);
+    std::shared_ptr<Ticket> ticket;
+    if (!early.empty()) {
+        ticket = std::move(early.front());
+        early.pop_front();
     } else {
-        order.push_back(key);
+        if (order.empty()) return;
+        const AccountId key = order.front();
+        order.pop_front();
+        const auto own = by_key.find(key);
+        ticket = std::move(own->second.front());
+        own->second.pop_front();
+        if (own->second.empty()) {
+            by_key.erase(own);
+        } else {
+            order.push_back(key);
+        }
+        ticket->call = ++calls;
     }
     --waiting;
     ++called;
@@ -35,16 +42,18 @@ void Line::put_back(const std::shared_ptr<Ticket>& ticket) {
     ticket->called = false;
     --called;
     ++waiting;
-    std::deque<std::shared_ptr<Ticket>>& own = by_key[ticket->key];
-    own.push_front(ticket);
-    std::erase(order, ticket->key);
-    order.push_front(ticket->key);
+    early.insert(std::ranges::upper_bound(early, ticket->call, {}, &Ticket::call), ticket);
 }
 
 void Line::leave(Ticket& ticket) {
     ticket.line = nullptr;
     if (std::exchange(ticket.called, false)) {
         --called;
+        return;
+    }
+    if (ticket.call > 0) {
+        std::erase_if(early, [&ticket](const auto& one) { return one.get() == &ticket; });
+        --waiting;
         return;
     }
     const auto own = by_key.find(ticket.key);

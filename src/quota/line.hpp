@@ -18,22 +18,25 @@ struct Line;
 struct Ticket {
     AccountId key = 0;
     std::shared_ptr<Signal> signal;
-    bool called = false;
-    Line* line = nullptr;  // nullptr: it left
+    std::uint64_t call = 0;  // the how manyeth of the line; 0: not called
+    bool called = false;     // and not put back since
+    Line* line = nullptr;    // nullptr: it left
 };
 
 struct Line {
     AccountId account = 0;
-    config::Cap cap;              // whose limit is the newest that anybody asked by
-    std::uint64_t called = 0;     // places that are promised to those called
-    std::size_t waiting = 0;      // and not called
-    bool recheck = false;         // the caps changed since somebody asked
-    std::deque<AccountId> order;  // keys that wait, the next one first
+    config::Cap cap;                            // whose limit is the newest that anybody asked by
+    std::uint64_t called = 0;                   // places that are promised to those called
+    std::uint64_t calls = 0;                    // ever
+    std::size_t waiting = 0;                    // and not called
+    bool recheck = false;                       // the caps changed since somebody asked
+    std::deque<std::shared_ptr<Ticket>> early;  // called too early, before all others; by call
+    std::deque<AccountId> order;                // keys that wait, the next one first
     std::unordered_map<AccountId, std::deque<std::shared_ptr<Ticket>>> by_key;
 
     void join(const std::shared_ptr<Ticket>& ticket);
     void call_next();
-    // Called too early: back to the front.
+    // Called too early: back to the front, behind those who had been called before it.
     void put_back(const std::shared_ptr<Ticket>& ticket);
     // Out of the line, called or not.
     void leave(Ticket& ticket);
