@@ -53,7 +53,7 @@ std::string_view zone_name(const Cap& cap) {
 std::string allowance(const Cap& cap) {
     if (cap.period == Period::kUnlimited) return "no limit";
     if (cap.limit == 0) return "no messages";
-    const std::string amount = cap.amount_in_words(cap.limit);
+    std::string amount = cap.amount_in_words(cap.limit);
     switch (cap.period) {
         case Period::kRolling:
             return fmt::format("{} in any {}", amount, in_words(cap.span));
@@ -114,6 +114,7 @@ std::string_view name_of(Period period) noexcept {
 
 std::string Cap::counter() const {
     std::vector<std::string> paths;
+    paths.reserve(endpoints.size());
     for (const std::string& path : endpoints) paths.push_back(to_lower(path));
     std::ranges::sort(paths);
     const auto repeated = std::ranges::unique(paths);

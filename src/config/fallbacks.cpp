@@ -195,6 +195,7 @@ private:
         };
         std::ranges::rotate(circle, std::ranges::max_element(circle, {}, place));
         std::vector<std::string_view> way;
+        way.reserve(circle.size() + 1);
         for (const Fallback* const one : circle) way.emplace_back(one->place->shown);
         way.push_back(way.front());
         reader_.fault(

@@ -378,7 +378,8 @@ std::expected<Cap, std::string> parse_allow(
     cap->allow = std::move(allow);
     if (cap->period == Period::kDay || cap->period == Period::kWeek ||
         cap->period == Period::kMonth) {
-        cap->zone = zone != nullptr ? std::move(zone) : utc;
+        if (zone == nullptr) zone = utc;
+        cap->zone = std::move(zone);
     }
     return cap;
 }

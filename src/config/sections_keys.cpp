@@ -124,6 +124,7 @@ void read_keys(Section& root, Reader& reader, Config& config, CapPlaces& places)
     const Node* const keys = root.find("keys");
     if (keys == nullptr || !reader.is_list(*keys, "keys", "a list of keys")) return;
     std::vector<std::string> plans;
+    plans.reserve(config.plans.size());
     for (const Plan& plan : config.plans) plans.push_back(plan.name);
     KeysSoFar so_far;
     for (const NodePtr& item : keys->items) {
