@@ -119,11 +119,11 @@ public:
         return index;
     }
     [[nodiscard]] const Counter& at(std::size_t index) const { return counters_[index]; }
-    [[nodiscard]] WindowState state(std::size_t counter, std::uint64_t limit, const Moment& moment)
+    [[nodiscard]] WindowState state(std::size_t index, std::uint64_t limit, const Moment& moment)
         const;
     // Until `need` fits under `limit` if nothing else happens. REQUIRES: it does not now.
     [[nodiscard]] std::chrono::microseconds wait_for(
-        std::size_t counter, std::uint64_t limit, std::uint64_t need, const Moment& moment
+        std::size_t index, std::uint64_t limit, std::uint64_t need, const Moment& moment
     ) const;
 
     // REQUIRES: neither time nor sequence goes back.

@@ -135,17 +135,17 @@ struct Ledger::Impl {
         REQUIRES_LOCK(mutex);
     void take(Decision& decision, const Ask& ask, Grant* grant, LedgerTime now)
         REQUIRES_LOCK(mutex);
-    void refuse(Decision& decision, const Ask& ask, const Moment& moment) REQUIRES_LOCK(mutex);
+    void refuse(Decision& decision, const Ask& ask, const Moment& at) REQUIRES_LOCK(mutex);
     struct Verdict {
         std::size_t claim = 0;
         Refusal::Why why = Refusal::Why::kBusy;
         std::chrono::microseconds wait{0};
     };
-    std::optional<Verdict> worst(const Ask& ask, const Moment& moment, bool granted)
+    std::optional<Verdict> worst(const Ask& ask, const Moment& at, bool granted)
         REQUIRES_LOCK(mutex);
-    std::chrono::microseconds wait_of(const Claim& claim, const Ask& ask, const Moment& moment)
+    std::chrono::microseconds wait_of(const Claim& claim, const Ask& ask, const Moment& at)
         REQUIRES_LOCK(mutex);
-    std::vector<CapState> states(std::string_view model, const Moment& moment) REQUIRES_LOCK(mutex);
+    std::vector<CapState> states(std::string_view model, const Moment& at) REQUIRES_LOCK(mutex);
     void trim(std::span<const Level> levels) REQUIRES_LOCK(mutex);
     bool settle(const Settled& message, bool keep, std::optional<Amounts> used)
         REQUIRES_LOCK(mutex);
