@@ -55,6 +55,54 @@ TEST(TimeZoneTest, AMidnightThatClocksSkipIsTheFirstMomentBehindTheGap) {
     EXPECT_EQ(day.end, at(2022, 3, 27, 21h));
 }
 
+TEST(TimeZoneTest, KnowsWhenClocksShowATime) {
+    const auto utc = TimeZone::find("UTC");
+    EXPECT_EQ(utc->clock(at(2026, 11, 25, 23h), 18h), at(2026, 11, 25, 18h));
+    const auto berlin = TimeZone::find("Europe/Berlin");
+    ASSERT_NE(berlin, nullptr);
+    EXPECT_EQ(berlin->clock(at(2026, 7, 1, 12h), 18h + 5min), at(2026, 7, 1, 16h + 5min));
+    EXPECT_EQ(berlin->clock(at(2026, 6, 30, 22h), 0min), at(2026, 6, 30, 22h)) << "its 1 July";
+    EXPECT_EQ(berlin->clock(at(2026, 3, 29, 12h), 18h), at(2026, 3, 29, 16h)) << "a short day";
+    EXPECT_EQ(berlin->clock(at(2026, 3, 29, 12h), 2h + 30min), at(2026, 3, 29, 1h)) << "skipped";
+    EXPECT_EQ(berlin->clock(at(2026, 10, 25, 12h), 2h + 30min), at(2026, 10, 25, 0h + 30min));
+}
+
+TEST(IsoTime, GoesToTextAndBack) {
+    EXPECT_EQ(iso_time(at(2026, 11, 3, 5h + 6min + 7s + 999ms)), "2026-11-03T05:06:07Z");
+    EXPECT_EQ(iso_time(WallTime(-1us)), "1969-12-31T23:59:59Z");
+    const WallTime time = at(2026, 11, 25, 18h);
+    for (const char* const text :
+         {"2026-11-25T18:00:00Z",
+          "2026-11-25T18:00Z",
+          "2026-11-25 18:00z",
+          "2026-11-25T18:00:00.000Z",
+          "2026-11-26T02:00:00+08:00",
+          "2026-11-25T14:30-0330"}) {
+        EXPECT_EQ(parse_iso_time(text), time) << text;
+    }
+    EXPECT_EQ(parse_iso_time("2026-11-25T18:00:00.0123456Z"), time + 12'345us);
+    EXPECT_EQ(parse_iso_time("2024-02-29T00:00Z"), at(2024, 2, 29));
+    for (const char* const text :
+         {"",
+          "18:00",
+          "2026-11-25",
+          "2026-11-25T18:00",
+          "2026-11-25T18:00:00",
+          "2026-11-25T18:00:00.Z",
+          "2026-11-25T18:00:00Zx",
+          "2026-11-25T24:00Z",
+          "2026-11-25T18:60Z",
+          "2026-02-29T00:00Z",
+          "2026-13-01T00:00Z",
+          "2026-00-01T00:00Z",
+          "26-11-25T18:00Z",
+          "2026-11-25T18:00+8",
+          "2026-11-25T18:00+24:00",
+          "-026-11-25T18:00Z"}) {
+        EXPECT_FALSE(parse_iso_time(text)) << text;
+    }
+}
+
 TEST(TimeZoneTest, DaysFollowEachOtherWithoutAGap) {
     std::mt19937_64 random(7);
     for (const char* const name :

@@ -36,6 +36,15 @@ public:
     [[nodiscard]] virtual Bounds day(WallTime at) const = 0;
     [[nodiscard]] virtual Bounds week(WallTime at) const = 0;  // from Monday
     [[nodiscard]] virtual Bounds month(WallTime at) const = 0;
+    // When clocks show `of_day` on the day around `at`: the first time if they do so twice, the end
+    // of the gap if they skip it.
+    [[nodiscard]] virtual WallTime clock(WallTime at, std::chrono::minutes of_day) const = 0;
 };
+
+// "2026-11-23T15:16:01Z"; parts of a second are cut off.
+[[nodiscard]] std::string iso_time(WallTime at);
+// The same, also without seconds, with parts of a second, or with an offset such as "+08:00" in
+// place of the Z. nullopt: not such a time.
+[[nodiscard]] std::optional<WallTime> parse_iso_time(std::string_view text);
 
 }  // namespace weir
