@@ -21,6 +21,12 @@ void append_part(std::string& out, std::string_view part) {
 
 }  // namespace
 
+std::string scope_of(config::Scope scope, std::string_view key, std::string_view team) {
+    if (scope == config::Scope::kAll) return "all";
+    const bool shared = scope == config::Scope::kTeam && !team.empty();
+    return std::string(shared ? "team:" : "key:").append(shared ? team : key);
+}
+
 CacheKey make_cache_key(const CacheKeyParts& parts) {
     // Stored keys of another layout must never match: a change of layout is a new name here.
     constexpr std::string_view kLayout = "weir-key-1;";

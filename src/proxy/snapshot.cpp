@@ -4,44 +4,13 @@
 #include <functional>
 #include <iterator>
 
+#include "weir/cache/cache_key.hpp"
 #include "weir/http/secrets.hpp"
+#include "weir/quota/levels.hpp"
 
 namespace weir::proxy {
 
 namespace {
-
-std::string scope_of(const keys::Key& key, config::Scope scope) {
-    switch (scope) {
-        case config::Scope::kAll:
-            return "all";
-        case config::Scope::kTeam:
-            // A key without a team is a scope of its own.
-            if (!key.team.empty()) return "team:" + key.team;
-            break;
-        case config::Scope::kKey:
-            break;
-    }
-    return "key:" + key.name;
-}
-
-std::vector<quota::Level> levels_of(
-    const Member& member, const config::Config& config, const quota::Ledger& ledger
-) {
-    using quota::Whose;
-    std::vector<quota::Level> levels;
-    const auto add = [&levels](Whose whose, quota::AccountId account, const config::CapSet* caps) {
-        if (caps != nullptr && !caps->empty()) levels.push_back({whose, account, caps});
-    };
-    add(Whose::kKey, member.account, &member.plan->caps);
-    // Caps of its own stand beside a declared key only.
-    if (member.key->declared) {
-        add(Whose::kKey, member.account, config.find_key_caps(member.key->name));
-    }
-    const config::Team* const team = config.find_team(member.key->team);
-    if (team != nullptr) add(Whose::kTeam, member.team, &team->caps);
-    add(Whose::kAll, ledger.everybody(), &config.caps);
-    return levels;
-}
 
 // Keys of clients never go to an upstream, so that none can say them.
 std::vector<std::string> forms_of_upstream_keys(const config::Config& config) {
@@ -90,8 +59,12 @@ Result<SnapshotPtr> make_snapshot(
         member.plan = plan;
         member.account = ledger.account(key.name);
         if (!key.team.empty()) member.team = ledger.team(key.team);
-        member.levels = levels_of(member, *config, ledger);
-        member.scope = scope_of(key, config->cache.scope);
+        member.levels = quota::levels_of(
+            ledger,
+            *config,
+            {.name = key.name, .team = key.team, .plan = key.plan, .declared = key.declared}
+        );
+        member.scope = cache::scope_of(config->cache.scope, key.name, key.team);
     }
     snapshot->secrets = forms_of_upstream_keys(*config);
     snapshot->config = std::move(config);

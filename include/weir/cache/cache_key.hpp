@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "weir/base/crypto.hpp"
+#include "weir/config/config.hpp"
 
 namespace weir::cache {
 
@@ -26,6 +27,11 @@ struct CacheKey {
     std::string text;  // the parts, each with its length before it: injective. Compared on a hit.
     friend bool operator==(const CacheKey&, const CacheKey&) = default;
 };
+
+// Who shares a key's answers. `team` may be empty: then the key is a scope of its own.
+[[nodiscard]] std::string scope_of(
+    config::Scope scope, std::string_view key, std::string_view team
+);
 
 [[nodiscard]] CacheKey make_cache_key(const CacheKeyParts& parts);
 
