@@ -35,6 +35,8 @@ Awaitable<> GatewayHandler::handle(proxy::ClientStream& client) {
         co_await proxy_.serve(client);
     } else if (below(path, "/api/admin")) {
         co_await administer(client, begun);
+    } else if (path == "/api/me") {
+        co_await send(client, begun, tell_holder(client.head()));
     } else {
         // Never asks for a body: whoever forgot the /v1 is to hear of that, and not of a limit.
         co_await send(client, begun, answer_small(client.head()));
@@ -112,6 +114,13 @@ void GatewayHandler::write_line(const Answered& answer, log::Level level) const 
     x.error_code = answer.error;
     x.client_gone = !answer.sent;
     proxy::log_request(x, answer.head, answer.bytes_out, level);
+}
+
+http::Response GatewayHandler::tell_holder(const http::RequestHead& head) const {
+    if (head.method != "GET" && head.method != "HEAD") {
+        return http::wrong_method(head.method, head.path(), "GET").response();
+    }
+    return proxy::describe_holder(worker_, head);
 }
 
 http::Response GatewayHandler::answer_small(const http::RequestHead& head) const {

@@ -1,5 +1,5 @@
-// Which room answers which path: /v1 the line, /api/admin the admin API, and the few paths that
-// tell how the process is. One per worker.
+// Which room answers which path: /v1 the line, /api/admin the admin API, /api/me what a key's
+// holder may know, and the few paths that tell how the process is. One per worker.
 #pragma once
 
 #include <boost/asio/thread_pool.hpp>
@@ -39,6 +39,7 @@ private:
         proxy::ClientStream& client, Deadline::Clock::time_point begun, http::Response response
     );
     void write_line(const Answered& answer, log::Level level) const;
+    [[nodiscard]] http::Response tell_holder(const http::RequestHead& head) const;
     [[nodiscard]] http::Response answer_small(const http::RequestHead& head) const;
 
     proxy::Worker& worker_;

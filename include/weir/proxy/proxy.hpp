@@ -103,6 +103,10 @@ void decorate(Worker& worker, Exchange& x, http::Fields& fields);
     Worker& worker, Exchange& x, const ClientStream& client, std::shared_ptr<Signal> signal
 );
 
+// GET /api/me: what a key's holder may use, how each cap stands, extra messages. The same numbers
+// as the rate headers.
+[[nodiscard]] http::Response describe_holder(Worker& worker, const http::RequestHead& head);
+
 // One line in the log. Also for what never came to the line: such an exchange has id, begun, path,
 // status and error_code only.
 void log_request(
