@@ -39,8 +39,12 @@ http::ApiError unauthorized(bool presented) {
 
 // The words for clients name the base URL of the API that they use.
 http::ApiError unknown_call(std::string_view path) {
-    constexpr std::array<std::string_view, 5> kCalls = {
+    constexpr std::array<std::string_view, 9> kCalls = {
         "/api/admin/keys",
+        "/api/admin/keys/NAME/grants",
+        "/api/admin/keys/NAME/reset",
+        "/api/admin/explain",
+        "/api/admin/audit",
         "/api/admin/usage",
         "/api/admin/cache",
         "/api/admin/reload",
@@ -73,13 +77,24 @@ std::string_view bearer(const http::Fields& fields) {
 
 struct Admin::Route {
     std::string_view method;
-    std::string_view path;  // behind the prefix; a final "/*" takes one segment
+    std::string_view path;  // behind the prefix; "*" takes one segment
     http::Response (Admin::*run)(const Call&);
-    std::array<std::string_view, 1> parameters = {};  // of the query; empty: none
+    std::array<std::string_view, 3> parameters = {};  // of the query; empty: none
 };
 
 Admin::Admin(Services services)
     : services_(std::move(services)), token_hash_(sha256(services_.token)) {}
+
+void Admin::record(const Act& act) {
+    const auto done = services_.audit.add(act, services_.clock.wall());
+    if (done) return;
+    log::error(
+        "admin: the audit trail misses an act",
+        {{"act", std::string_view(act.what)},
+         {"subject", std::string_view(act.subject)},
+         {"error", std::string_view(done.error().detail)}}
+    );
+}
 
 bool Admin::has_token(const http::Fields& fields) const {
     // An empty token would let everybody in; nobody has it.
@@ -115,11 +130,15 @@ http::Response Admin::handle(const http::RequestHead& head, std::string_view bod
 }
 
 http::Response Admin::dispatch(const http::RequestHead& head, std::string_view body) {
-    static constexpr std::array<Route, 9> kRoutes = {{
+    static constexpr std::array<Route, 13> kRoutes = {{
         {"GET", "keys", &Admin::list_keys},
         {"POST", "keys", &Admin::create_key},
         {"GET", "keys/*", &Admin::show_key},
         {"DELETE", "keys/*", &Admin::revoke_key},
+        {"POST", "keys/*/grants", &Admin::grant},
+        {"POST", "keys/*/reset", &Admin::reset},
+        {"GET", "explain", &Admin::explain, {"key", "model", "endpoint"}},
+        {"GET", "audit", &Admin::show_audit, {"limit"}},
         {"GET", "usage", &Admin::show_usage, {"span"}},
         {"GET", "cache", &Admin::show_cache},
         {"DELETE", "cache", &Admin::clear_cache, {"model"}},
@@ -146,7 +165,7 @@ http::Response Admin::dispatch(const http::RequestHead& head, std::string_view b
             return refuse(bad_request("The path is not properly percent-encoded.", "invalid_path"));
         }
         const std::span<const std::string_view> parameters(
-            route.parameters.data(), route.parameters.front().empty() ? 0 : 1
+            route.parameters.begin(), std::ranges::find(route.parameters, std::string_view())
         );
         const auto query = read_query(head.query(), parameters);
         if (!query) return refuse(query.error());

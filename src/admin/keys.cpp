@@ -1,7 +1,8 @@
 // The calls on keys. A key's text leaves only the answer that made it; a list shows ids.
-#include <algorithm>
+#include "keys.hpp"
+
+#include <array>
 #include <chrono>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -9,21 +10,24 @@
 #include <fmt/format.h>
 
 #include "weir/base/log.hpp"
+#include "weir/base/time_zone.hpp"
+#include "weir/quota/cap_view.hpp"
+#include "weir/quota/levels.hpp"
 
 #include "request.hpp"
 #include "routes.hpp"
 
 namespace weir::admin {
-namespace {
-
-Json shown(const keys::Key& key, const keys::SetAside* aside = nullptr) {
+Json shown(const keys::Key& key, const keys::SetAside* aside) {
     Json json{
         {"id", key.id},
         {"name", key.name},
         {"plan", key.plan},
         {"team", key.team.empty() ? Json(nullptr) : Json(key.team)},
         {"declared", key.declared},
-        {"created", key.created_us == 0 ? Json(nullptr) : Json(iso_time(key.created_us))},
+        {"created",
+         key.created_us == 0 ? Json(nullptr)
+                             : Json(iso_time(WallTime(std::chrono::microseconds(key.created_us))))},
         {"in_force", aside == nullptr}
     };
     if (aside != nullptr) {
@@ -31,22 +35,6 @@ Json shown(const keys::Key& key, const keys::SetAside* aside = nullptr) {
         json["cure"] = aside->cure;
     }
     return json;
-}
-
-// How a cap stands; spans in whole seconds, rounded up, so that waiting them is enough.
-Json shown(const quota::CapState& state) {
-    const auto seconds = [](std::chrono::microseconds span) {
-        return std::chrono::ceil<std::chrono::seconds>(span).count();
-    };
-    return Json{
-        {"models", state.cap->models},
-        {"allow", state.cap->allow},
-        {"limit", state.window.limit},
-        {"used", state.window.used},
-        {"remaining", state.window.remaining()},
-        {"next_free_s", seconds(state.window.next_free)},
-        {"full_reset_s", seconds(state.window.full_reset)}
-    };
 }
 
 http::ApiError no_such_key(std::string_view name, const keys::KeyTable& table) {
@@ -59,25 +47,34 @@ http::ApiError no_such_key(std::string_view name, const keys::KeyTable& table) {
     });
 }
 
-// Names go before ids, keys in force before others: where the config took over the name of a stored
-// key, the name means the declared one, and the other is reached by its id.
-struct Found {
-    const keys::Key* key = nullptr;
-    const keys::SetAside* aside = nullptr;  // not in force
-};
-Found find(const keys::KeyTable& table, std::string_view name_or_id) {
-    if (const auto* key = table.find_name(name_or_id)) return {key, nullptr};
-    if (const auto* aside = table.find_set_aside(name_or_id)) return {&aside->key, aside};
+Checked<Found> find_key(
+    const Services& services, const config::Config& config, std::string_view name_or_id
+) {
+    auto read = services.keys.table(config);
+    if (!read) return std::unexpected(failure(read.error()));
+    const keys::KeyTable& table = **read;
+    if (const auto* key = table.find_name(name_or_id)) return Found{*read, key, nullptr};
+    if (const auto* aside = table.find_set_aside(name_or_id)) {
+        return Found{*read, &aside->key, aside};
+    }
     for (const auto& key : table.all()) {
-        if (key.id == name_or_id) return {&key, nullptr};
+        if (key.id == name_or_id) return Found{*read, &key, nullptr};
     }
     for (const auto& one : table.set_aside()) {
-        if (one.key.id == name_or_id) return {&one.key, &one};
+        if (one.key.id == name_or_id) return Found{*read, &one.key, &one};
     }
-    return {};
+    return std::unexpected(no_such_key(name_or_id, table));
 }
 
-}  // namespace
+std::vector<quota::Level> levels_of(
+    const Services& services, const config::Config& config, const keys::Key& key
+) {
+    return quota::levels_of(
+        services.ledger,
+        config,
+        {.name = key.name, .team = key.team, .plan = key.plan, .declared = key.declared}
+    );
+}
 
 http::Response Admin::list_keys(const Call&) {
     const auto table = services_.keys.table(*services_.config());
@@ -90,19 +87,21 @@ http::Response Admin::list_keys(const Call&) {
 
 http::Response Admin::show_key(const Call& call) {
     const auto config = services_.config();
-    const auto table = services_.keys.table(*config);
-    if (!table) return refuse(failure(table.error()));
-    const auto [key, aside] = find(**table, call.name);
-    if (key == nullptr) return refuse(no_such_key(call.name, **table));
-    Json json = shown(*key, aside);
+    const auto found = find_key(services_, *config, call.name);
+    if (!found) return refuse(found.error());
+    Json json = shown(*found->key, found->aside);
     json["caps"] = Json::array();
-    if (const auto* const plan = config->find_plan(key->plan)) {
-        const quota::Level own{
-            quota::Whose::kKey, services_.ledger.account(key->name), &plan->caps
-        };
-        for (const auto& state : services_.ledger.peek({&own, 1}, "", "")) {
-            json["caps"].push_back(shown(state));
-        }
+    json["grants"] = Json::array();
+    // One that is not in force may have the name, and so the history, of one that is.
+    if (found->aside != nullptr) return answer(200, json);
+    const quota::Now now{services_.ledger.now(), services_.clock.wall()};
+    const auto levels = levels_of(services_, *config, *found->key);
+    for (const auto& state : services_.ledger.peek(levels, "", "")) {
+        json["caps"].push_back(quota::cap_view(state, now.wall));
+    }
+    const auto account = services_.ledger.account(found->key->name);
+    for (const auto& grant : services_.ledger.grants(account)) {
+        json["grants"].push_back(quota::grant_view(grant, now));
     }
     return answer(200, json);
 }
@@ -133,13 +132,13 @@ http::Response Admin::create_key(const Call& call) {
     }
     // The store knows its own keys; a declared one may have the name as well, or an id may read
     // like it, and then a later call would not know which is meant.
-    const auto table = services_.keys.table(*config);
-    if (!table) return refuse(failure(table.error()));
-    if (find(**table, name).key != nullptr) {
+    const auto same = find_key(services_, *config, name);
+    if (same) {
         return refuse(
             failure(Error{ErrorCode::kConflict, fmt::format("There is a key `{}` already.", name)})
         );
     }
+    if (same.error().status != 404) return refuse(same.error());
 
     const auto made = services_.keys.create(name, plan, team, services_.ledger.now());
     if (!made) return refuse(failure(made.error()));
@@ -173,6 +172,14 @@ http::Response Admin::create_key(const Call& call) {
          {"plan", std::string_view(plan)},
          {"team", std::string_view(team)}}
     );
+    record(
+        {.actor = std::string(kByToken),
+         .what = "key.create",
+         .subject = "key " + name,
+         .detail = fmt::format(
+             "id {}, plan {}{}{}", made->key.id, plan, team.empty() ? "" : ", team ", team
+         )}
+    );
     Json json = shown(made->key);
     json["key"] = made->text;
     return answer(201, json);
@@ -180,21 +187,25 @@ http::Response Admin::create_key(const Call& call) {
 
 http::Response Admin::revoke_key(const Call& call) {
     const auto config = services_.config();
-    const auto table = services_.keys.table(*config);
-    if (!table) return refuse(failure(table.error()));
-    const auto* const key = find(**table, call.name).key;
-    if (key == nullptr) {
+    const auto found = find_key(services_, *config, call.name);
+    if (!found) {
         // A revoke whose commit failed may have come through: gone from disk, and still in force.
-        static_cast<void>(services_.refresh());
-        return refuse(no_such_key(call.name, **table));
+        if (found.error().status == 404) static_cast<void>(services_.refresh());
+        return refuse(found.error());
     }
     // The store refuses declared ones.
-    const auto revoked = services_.keys.revoke(key->id);
+    const auto revoked = services_.keys.revoke(found->key->id);
     if (!revoked) {
         if (revoked.error().code == ErrorCode::kStorage) static_cast<void>(services_.refresh());
         return refuse(failure(revoked.error()));
     }
     if (const auto in_force = services_.refresh(); !in_force) {
+        record(
+            {.actor = std::string(kByToken),
+             .what = "key.revoke",
+             .subject = "key " + revoked->name,
+             .detail = fmt::format("id {}; on disk only", revoked->id)}
+        );
         log::error(
             "admin: revoked key still in force",
             {{"id", std::string_view(revoked->id)},
@@ -210,6 +221,12 @@ http::Response Admin::revoke_key(const Call& call) {
     log::info(
         "admin: key revoked",
         {{"id", std::string_view(revoked->id)}, {"name", std::string_view(revoked->name)}}
+    );
+    record(
+        {.actor = std::string(kByToken),
+         .what = "key.revoke",
+         .subject = "key " + revoked->name,
+         .detail = "id " + revoked->id}
     );
     Json json = shown(*revoked);
     json["in_force"] = false;

@@ -1,16 +1,39 @@
 #include "request.hpp"
 
 #include <algorithm>
-#include <ctime>
+#include <charconv>
+#include <chrono>
 
 #include <fmt/format.h>
 
 #include "weir/base/text.hpp"
+#include "weir/quota/cap_view.hpp"
 
 namespace weir::admin {
 namespace {
 
 constexpr std::size_t kMostQuoted = 64;  // of a caller's text, repeated in an error
+
+constexpr std::chrono::hours kLongestGrant{32 * 24};  // the ledger's
+
+// "18:00", "9:05". nullopt: no time of a day.
+std::optional<std::chrono::minutes> read_clock(std::string_view text) noexcept {
+    const auto colon = text.find(':');
+    if (colon == 0 || colon > 2 || text.size() != colon + 3) return std::nullopt;
+    int parts[2] = {0, 0};
+    int* part = parts;
+    for (const char c : text) {
+        if (c == ':' && part == parts) {
+            ++part;
+        } else if (c < '0' || c > '9') {
+            return std::nullopt;
+        } else {
+            *part = *part * 10 + (c - '0');
+        }
+    }
+    if (parts[0] > 23 || parts[1] > 59) return std::nullopt;
+    return std::chrono::hours(parts[0]) + std::chrono::minutes(parts[1]);
+}
 
 int hex_digit(char c) noexcept {
     if (c >= '0' && c <= '9') return c - '0';
@@ -103,7 +126,8 @@ std::string Texts::get(std::string_view name) const {
 Checked<Texts> read_texts(
     std::string_view body,
     std::span<const std::string_view> required,
-    std::span<const std::string_view> optional
+    std::span<const std::string_view> optional,
+    std::span<const std::string_view> numbers
 ) {
     // Members of the outermost object, to see a name that stands twice (the parser keeps one).
     std::vector<std::string> names;
@@ -131,6 +155,15 @@ Checked<Texts> read_texts(
             );
         }
         if (value.is_null()) continue;
+        if (contains(numbers, name)) {
+            if (!value.is_number_unsigned()) {
+                return std::unexpected(bad_request(
+                    fmt::format("`{}` is not a whole number.", name), "invalid_field", name
+                ));
+            }
+            texts.members.emplace_back(name, std::to_string(value.get<std::uint64_t>()));
+            continue;
+        }
         if (!value.is_string()) {
             return std::unexpected(
                 bad_request(fmt::format("`{}` is not a text.", name), "invalid_field", name)
@@ -148,12 +181,64 @@ Checked<Texts> read_texts(
     return texts;
 }
 
+Checked<std::uint64_t> read_number(
+    std::string_view name, std::string_view digits, std::uint64_t least, std::uint64_t most
+) {
+    std::uint64_t number = 0;
+    const auto* const end = digits.data() + digits.size();
+    const auto [read, error] = std::from_chars(digits.data(), end, number);
+    if (error == std::errc() && read == end && least <= number && number <= most) return number;
+    return std::unexpected(bad_request(
+        fmt::format("`{}` is not a whole number of {} to {}.", name, least, most),
+        "invalid_field",
+        std::string(name)
+    ));
+}
+
+Checked<WallTime> read_until(std::string_view text, WallTime now, const TimeZone& zone) {
+    const auto wrong = [](std::string message) {
+        return std::unexpected(bad_request(std::move(message), "invalid_field", "until"));
+    };
+    const auto clock = read_clock(text);
+    const auto span = parse_duration(text);
+    auto until = parse_iso_time(text);
+    if (clock) {
+        until = zone.clock(now, *clock);
+        if (*until <= now) until = zone.clock(zone.day(now).end, *clock);
+    } else if (span && *span <= kLongestGrant) {
+        until = now + *span;
+    } else if (span) {
+        until = WallTime::max();
+    }
+    if (!until) {
+        return wrong(fmt::format(
+            "`until` is `{}`, and not a time: write a clock time such as `18:00` ({}), a time from "
+            "now such as `4h`, or `2026-11-25T18:00:00Z`.",
+            text.substr(0, kMostQuoted),
+            zone.name()
+        ));
+    }
+    if (*until <= now) {
+        return wrong(fmt::format(
+            "`until` is `{}`, which has passed: now it is {}.",
+            text.substr(0, kMostQuoted),
+            iso_time(now)
+        ));
+    }
+    if (*until - now > kLongestGrant) {
+        return wrong(fmt::format(
+            "`until` is `{}`, which is more than 32 days away.", text.substr(0, kMostQuoted)
+        ));
+    }
+    return *until;
+}
+
 http::Response answer(int status, const Json& json) {
     http::Response response;
     response.status = status;
     response.fields.add("content-type", "application/json");
     response.fields.add("cache-control", "no-store");
-    response.body = json.dump(-1, ' ', false, Json::error_handler_t::replace);
+    response.body = quota::json_text(json);
     return response;
 }
 
@@ -206,21 +291,6 @@ http::ApiError failure(const Error& error) {
             break;
     }
     return told;
-}
-
-std::string iso_time(std::int64_t unix_us) {
-    const std::time_t seconds = unix_us / 1'000'000;
-    std::tm utc{};
-    gmtime_r(&seconds, &utc);
-    return fmt::format(
-        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z",
-        utc.tm_year + 1900,
-        utc.tm_mon + 1,
-        utc.tm_mday,
-        utc.tm_hour,
-        utc.tm_min,
-        utc.tm_sec
-    );
 }
 
 std::optional<std::string> name_fault(std::string_view name) {

@@ -1,6 +1,7 @@
 // Paths, queries and bodies of the admin API, and its answers. Pure. Private to src/admin.
 #pragma once
 
+#include <cstdint>
 #include <expected>
 #include <optional>
 #include <span>
@@ -12,6 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include "weir/base/error.hpp"
+#include "weir/base/time_zone.hpp"
 #include "weir/http/error_body.hpp"
 #include "weir/http/message.hpp"
 
@@ -32,7 +34,8 @@ using Query = std::vector<std::pair<std::string, std::string>>;
 [[nodiscard]] std::optional<std::string> find(const Query& query, std::string_view name);
 
 // A JSON object with texts as members: each of `required`, perhaps some of `optional`, none twice,
-// nothing else. A null counts as left out.
+// nothing else. Those of `numbers` are whole numbers, and their text is the digits. A null counts
+// as left out.
 struct Texts {
     std::vector<std::pair<std::string, std::string>> members;
     [[nodiscard]] std::string get(std::string_view name) const;  // empty: left out
@@ -40,7 +43,17 @@ struct Texts {
 [[nodiscard]] Checked<Texts> read_texts(
     std::string_view body,
     std::span<const std::string_view> required,
-    std::span<const std::string_view> optional
+    std::span<const std::string_view> optional,
+    std::span<const std::string_view> numbers = {}
+);
+// A whole number of `least` to `most`.
+[[nodiscard]] Checked<std::uint64_t> read_number(
+    std::string_view name, std::string_view digits, std::uint64_t least, std::uint64_t most
+);
+// "2026-11-25T18:00:00Z", "18:00" (the next time that clocks of `zone` show it), or "4h" (from
+// now). Later than `now`, and by at most 32 days.
+[[nodiscard]] Checked<WallTime> read_until(
+    std::string_view text, WallTime now, const TimeZone& zone
 );
 
 [[nodiscard]] http::Response answer(int status, const Json& json);
@@ -50,9 +63,6 @@ struct Texts {
 );
 // A failed operation as an admin sees it: the detail is for operators, and here one is asking.
 [[nodiscard]] http::ApiError failure(const Error& error);
-
-// "2026-11-23T15:16:01Z"
-[[nodiscard]] std::string iso_time(std::int64_t unix_us);
 
 // What this API could not be asked about later: why a new key may not have `name`, or nullopt. (The
 // store has its own rule for the letters.)

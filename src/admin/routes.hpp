@@ -10,22 +10,35 @@
 
 namespace weir::admin {
 
+// Who acts, in the audit trail.
+constexpr std::string_view kByToken = "admin";
+
 struct Admin::Call {
     std::string name;  // what stood for "*" in the route's path, decoded
     Query query;
     std::string_view body;
 };
 
-// `path` is `pattern`, or `pattern` ends in "/*" and `path` has one more segment, not empty.
+// The same segments, where a "*" of the pattern takes any one that is not empty.
 [[nodiscard]] inline bool matches(
     std::string_view pattern, std::string_view path, std::string_view& segment
 ) noexcept {
     segment = {};
-    if (!pattern.ends_with("/*")) return path == pattern;
-    const auto stem = pattern.substr(0, pattern.size() - 1);
-    if (!path.starts_with(stem)) return false;
-    segment = path.substr(stem.size());
-    return !segment.empty() && segment.find('/') == std::string_view::npos;
+    while (true) {
+        const auto wanted = pattern.substr(0, pattern.find('/'));
+        const auto given = path.substr(0, path.find('/'));
+        if (wanted == "*") {
+            if (given.empty()) return false;
+            segment = given;
+        } else if (wanted != given) {
+            return false;
+        }
+        const bool more = wanted.size() < pattern.size();
+        if (more != (given.size() < path.size())) return false;
+        if (!more) return true;
+        pattern.remove_prefix(wanted.size() + 1);
+        path.remove_prefix(given.size() + 1);
+    }
 }
 
 }  // namespace weir::admin

@@ -1,4 +1,4 @@
-// The calls on the running gateway: usage, cache, config, version.
+// The calls on the running gateway: usage, cache, config, audit trail, version.
 #include <algorithm>
 #include <chrono>
 #include <optional>
@@ -9,6 +9,7 @@
 
 #include "weir/base/log.hpp"
 #include "weir/base/text.hpp"
+#include "weir/quota/cap_view.hpp"
 
 #include "request.hpp"
 #include "routes.hpp"
@@ -32,11 +33,18 @@ http::Response Admin::show_usage(const Call& call) {
     auto rows = services_.ledger.usage(*span);
     std::ranges::sort(rows, {}, [](const auto& row) { return std::tie(row.account, row.model); });
     Json usage = Json::array();
-    std::uint64_t total = 0;
+    quota::AccountUsage total;
     for (const auto& row : rows) {
-        total += row.messages;
-        usage.push_back(Json{{"key", row.account}, {"model", row.model}, {"messages", row.messages}}
-        );
+        total.messages += row.messages;
+        total.tokens += row.tokens;
+        total.money += row.money;
+        usage.push_back(Json{
+            {"key", row.account},
+            {"model", row.model},
+            {"messages", row.messages},
+            {"tokens", row.tokens},
+            {"usd", quota::usd(row.money)}
+        });
     }
     return answer(
         200,
@@ -44,7 +52,9 @@ http::Response Admin::show_usage(const Call& call) {
             {"span", text},
             {"span_s", std::chrono::floor<std::chrono::seconds>(*span).count()},
             {"usage", std::move(usage)},
-            {"messages", total}
+            {"messages", total.messages},
+            {"tokens", total.tokens},
+            {"usd", quota::usd(total.money)}
         }
     );
 }
@@ -82,6 +92,12 @@ http::Response Admin::clear_cache(const Call& call) {
         {{"model", std::string_view(model ? *model : std::string_view("*"))},
          {"removed", static_cast<std::int64_t>(*removed)}}
     );
+    record(
+        {.actor = std::string(kByToken),
+         .what = "cache.clear",
+         .subject = model ? "model " + *model : "all models",
+         .detail = fmt::format("{} removed", *removed)}
+    );
     return answer(200, Json{{"removed", *removed}});
 }
 
@@ -95,7 +111,28 @@ http::Response Admin::reload(const Call& call) {
         return refuse(failure(done.error()));
     }
     log::info("admin: config reloaded");
+    record({.actor = std::string(kByToken), .what = "reload", .subject = "config", .detail = ""});
     return answer(200, Json{{"reloaded", true}, {"restart_needed", *done}});
+}
+
+http::Response Admin::show_audit(const Call& call) {
+    const auto limit =
+        read_number("limit", find(call.query, "limit").value_or("100"), 1, AuditTrail::kMostRows);
+    if (!limit) return refuse(limit.error());
+    const auto rows = services_.audit.newest(*limit);
+    if (!rows) return refuse(failure(rows.error()));
+    Json list = Json::array();
+    for (const auto& row : *rows) {
+        list.push_back(Json{
+            {"id", row.id},
+            {"at", iso_time(row.at)},
+            {"actor", row.act.actor},
+            {"act", row.act.what},
+            {"subject", row.act.subject},
+            {"detail", row.act.detail}
+        });
+    }
+    return answer(200, Json{{"audit", std::move(list)}});
 }
 
 http::Response Admin::show_version(const Call&) {

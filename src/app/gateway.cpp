@@ -133,6 +133,7 @@ struct Gateway::Impl {
     BufferBudget bodies{0};  // set by the server from the config
     BufferBudget backlogs{kBacklogBytes};
     std::unique_ptr<sqlite::Writer> writer;
+    std::optional<admin::AuditTrail> audit;
     std::unique_ptr<keys::KeyStore> keys;
     std::unique_ptr<quota::Ledger> ledger;
     std::unique_ptr<cache::ResponseCache> cache;
@@ -142,6 +143,7 @@ struct Gateway::Impl {
     std::unique_ptr<admin::Admin> admin;
     std::unique_ptr<server::Server> server;
     std::string trial_key;
+    std::string trial_made;  // by this start; for the audit trail
     // For what only a start takes from the config.
     std::shared_ptr<const config::Config> started_with;
     bool drained = false;
@@ -163,7 +165,11 @@ struct Gateway::Impl {
         };
         auto connection = sqlite::Connection::open(path, options);
         if (!connection) return std::unexpected(connection.error());
-        if (auto done = sqlite::migrate(*connection, {quota::kSchema, keys::kSchema, quota::kSchemaOfCaps}, path);
+        if (auto done = sqlite::migrate(
+                *connection,
+                {quota::kSchema, keys::kSchema, quota::kSchemaOfCaps, admin::kSchema},
+                path
+            );
             !done) {
             return done;
         }
@@ -184,6 +190,7 @@ struct Gateway::Impl {
         ledger = std::move(*history);
         writer->add(*ledger);
         writer->start();
+        audit.emplace(*writer, path);
         return {};
     }
 
@@ -297,6 +304,7 @@ struct Gateway::Impl {
         auto made = keys->create(kTrialKeyName, config.plans.front().name, "", clock.now());
         if (!made) return std::unexpected(made.error());
         trial_key = made->text;
+        trial_made = "id " + made->key.id + ", plan " + made->key.plan;
         return write_secret(path, trial_key);
     }
 
@@ -326,12 +334,22 @@ struct Gateway::Impl {
             .keys = *keys,
             .ledger = *ledger,
             .cache = *cache,
+            .audit = *audit,
+            .clock = clock,
             .token = *token,
             .config = [this] { return server->snapshot()->config; },
             .refresh = [this] { return refresh(); },
             .reload = [this] { return reload(); },
             .version = WEIR_VERSION
         });
+        if (!trial_made.empty()) {
+            admin->record(
+                {.actor = "start",
+                 .what = "key.create",
+                 .subject = fmt::format("key {}", kTrialKeyName),
+                 .detail = trial_made}
+            );
+        }
         register_gauges();
         return server->start(*admin);
     }
@@ -385,6 +403,7 @@ Result<std::unique_ptr<Gateway>> Gateway::start(
 Result<> Gateway::reload() {
     const auto done = impl_->reload();
     if (!done) return std::unexpected(done.error());
+    impl_->admin->record({.actor = "signal", .what = "reload", .subject = "config", .detail = ""});
     return {};
 }
 

@@ -1,9 +1,5 @@
 // The admin API on a real KeyStore, Ledger and ResponseCache in a directory of its own.
-#include "weir/admin/admin.hpp"
-
 #include <cstdint>
-#include <cstdlib>
-#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -12,170 +8,10 @@
 #include <utility>
 #include <vector>
 
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
-
-#include "weir/base/clock.hpp"
-#include "weir/sqlite/connection.hpp"
-#include "weir/sqlite/writer.hpp"
+#include "admin_fixture.hpp"
 
 namespace weir::admin {
 namespace {
-
-using nlohmann::json;
-using ::testing::AllOf;
-using ::testing::HasSubstr;
-using ::testing::Not;
-
-constexpr std::string_view kToken = "the-admin-token-of-this-test";
-constexpr std::string_view kDeclaredSecret = "sk-declared-secret-0123456789";
-
-class AdminTest : public ::testing::Test {
-protected:
-    void SetUp() override {
-        std::string name = (std::filesystem::temp_directory_path() / "weir-admin-XXXXXX").string();
-        ASSERT_NE(mkdtemp(name.data()), nullptr);
-        directory_ = name;
-
-        auto config = std::make_shared<config::Config>();
-        config->data = directory_;
-        config::Plan plus;
-        plus.name = "plus";
-        config::Cap cap;
-        cap.models = "gpt-4*";
-        cap.limit = 2;
-        cap.span = std::chrono::hours(4);
-        cap.allow = "2/4h";
-        plus.caps.push_back(cap);
-        config->plans.push_back(plus);
-        config::Plan basic;
-        basic.name = "basic";
-        config->plans.push_back(basic);
-        config->keys.push_back(
-            {.name = "alice",
-             .plan = "plus",
-             .team = "research",
-             .secret = std::string(kDeclaredSecret)}
-        );
-        config_ = std::move(config);
-
-        const auto path = directory_ + "/ledger.db";
-        auto connection = sqlite::Connection::open(path, {});
-        ASSERT_TRUE(connection) << connection.error().detail;
-        ASSERT_TRUE(sqlite::migrate(
-            *connection, {quota::kSchema, keys::kSchema, quota::kSchemaOfCaps}, path
-        ));
-        writer_ = std::make_unique<sqlite::Writer>(
-            sqlite::Writer::Options{.path = path, .open = {}, .on_corrupt = {}, .name = "ledger"},
-            std::move(*connection)
-        );
-        auto reader = sqlite::Connection::open(path, {.mode = sqlite::Mode::kReadOnly});
-        ASSERT_TRUE(reader) << reader.error().detail;
-        auto keys = keys::KeyStore::open(directory_, *reader, *writer_);
-        ASSERT_TRUE(keys) << keys.error().detail;
-        keys_ = std::move(*keys);
-        auto ledger = quota::Ledger::open(*reader, *writer_, clock_);
-        ASSERT_TRUE(ledger) << ledger.error().detail;
-        ledger_ = std::move(*ledger);
-        writer_->add(*ledger_);
-        writer_->start();
-        cache::CacheOptions options;
-        options.path = directory_ + "/cache.db";
-        auto cache = cache::ResponseCache::open(options);
-        ASSERT_TRUE(cache) << cache.error().detail;
-        cache_ = std::move(*cache);
-
-        admin_ = std::make_unique<Admin>(Services{
-            .keys = *keys_,
-            .ledger = *ledger_,
-            .cache = *cache_,
-            .token = std::string(kToken),
-            .config = [this] { return config_; },
-            .refresh = [this]() -> Result<> {
-                ++refreshed_;
-                if (refresh_error_) return std::unexpected(*refresh_error_);
-                return {};
-            },
-            .reload = [this]() -> Result<std::vector<std::string>> {
-                ++reloaded_;
-                if (reload_error_) return std::unexpected(*reload_error_);
-                return waiting_;
-            },
-            .version = "1.2.3"
-        });
-    }
-
-    void TearDown() override {
-        admin_.reset();
-        cache_.reset();
-        if (writer_) writer_->stop();
-        ledger_.reset();
-        keys_.reset();
-        writer_.reset();
-        std::filesystem::remove_all(directory_);
-    }
-
-    http::Response call(
-        std::string_view method,
-        std::string_view target,
-        std::string_view body = "",
-        std::optional<std::string> authorization = "Bearer " + std::string(kToken)
-    ) {
-        http::RequestHead head;
-        head.method = method;
-        head.target = target;
-        if (authorization) head.fields.add("Authorization", *authorization);
-        auto response = admin_->handle(head, body);
-        EXPECT_EQ(response.fields.find("content-type").value_or(""), "application/json");
-        EXPECT_EQ(response.fields.find("cache-control").value_or(""), "no-store");
-        EXPECT_TRUE(json::accept(response.body)) << response.body;
-        EXPECT_THAT(response.body, Not(HasSubstr(kToken)));
-        EXPECT_THAT(response.body, Not(HasSubstr(kDeclaredSecret)));
-        return response;
-    }
-
-    // An answer of that status, as JSON.
-    json expect(
-        int status, std::string_view method, std::string_view target, std::string_view body = ""
-    ) {
-        const auto response = call(method, target, body);
-        EXPECT_EQ(response.status, status) << method << " " << target << ": " << response.body;
-        return json::parse(response.body);
-    }
-
-    std::string message(
-        int status, std::string_view method, std::string_view target, std::string_view body = ""
-    ) {
-        return expect(status, method, target, body)["error"]["message"].get<std::string>();
-    }
-
-    // Uses up one message.
-    void use(std::string_view account, std::string_view model) {
-        const quota::Level own{
-            quota::Whose::kKey, ledger_->account(account), &config_->plans[0].caps
-        };
-        auto decision =
-            ledger_->admit({.key = own.account, .levels = {&own, 1}, .model = model, .endpoint = {}}
-            );
-        ASSERT_TRUE(decision.admission);
-        decision.admission->reservation.charge();
-    }
-
-    std::string directory_;
-    std::shared_ptr<const config::Config> config_;
-    TestClock clock_;
-    std::unique_ptr<sqlite::Writer> writer_;
-    std::unique_ptr<keys::KeyStore> keys_;
-    std::unique_ptr<quota::Ledger> ledger_;
-    std::unique_ptr<cache::ResponseCache> cache_;
-    std::unique_ptr<Admin> admin_;
-    int refreshed_ = 0;
-    int reloaded_ = 0;
-    std::optional<Error> refresh_error_;
-    std::optional<Error> reload_error_;
-    std::vector<std::string> waiting_;
-};
 
 struct Way {
     const char* method;
@@ -189,6 +25,10 @@ const std::vector<Way> kWays = {
     {"POST", "/api/admin/keys", R"({"name":"eve","plan":"plus"})"},
     {"GET", "/api/admin/keys/alice"},
     {"DELETE", "/api/admin/keys/alice"},
+    {"POST", "/api/admin/keys/alice/grants", R"({"messages":1,"models":"*","until":"4h"})"},
+    {"POST", "/api/admin/keys/alice/reset"},
+    {"GET", "/api/admin/explain?key=alice&model=gpt-4"},
+    {"GET", "/api/admin/audit"},
     {"GET", "/api/admin/usage"},
     {"GET", "/api/admin/cache"},
     {"DELETE", "/api/admin/cache"},
@@ -246,6 +86,8 @@ TEST_F(AdminTest, AnEmptyTokenLetsNobodyIn) {
         .keys = *keys_,
         .ledger = *ledger_,
         .cache = *cache_,
+        .audit = *audit_,
+        .clock = clock_,
         .token = "",
         .config = [this] { return config_; },
         .refresh = []() -> Result<> { return {}; },
@@ -268,6 +110,10 @@ TEST_F(AdminTest, UnknownPathsAndMethods) {
           "/api/admin/key",
           "/api/admin/keys/",
           "/api/admin/keys/a/b",
+          "/api/admin/keys//grants",
+          "/api/admin/keys/a/grants/",
+          "/api/admin/keys/a/grants/b",
+          "/api/admin/keys/a/b/grants",
           "/api/admin/usage/x",
           "/api/adminx",
           "/"}) {
@@ -284,6 +130,10 @@ TEST_F(AdminTest, UnknownPathsAndMethods) {
     const std::vector<std::pair<Way, std::string>> wrong = {
         {{"PUT", "/api/admin/keys"}, "GET, POST"},
         {{"PATCH", "/api/admin/keys/bob"}, "GET, DELETE"},
+        {{"GET", "/api/admin/keys/bob/grants"}, "POST"},
+        {{"DELETE", "/api/admin/keys/bob/reset"}, "POST"},
+        {{"POST", "/api/admin/explain"}, "GET"},
+        {{"DELETE", "/api/admin/audit"}, "GET"},
         {{"POST", "/api/admin/usage"}, "GET"},
         {{"POST", "/api/admin/cache"}, "GET, DELETE"},
         {{"GET", "/api/admin/reload"}, "POST"},
@@ -358,7 +208,8 @@ TEST_F(AdminTest, ShowsAKeyByNameOrIdWithItsCaps) {
     const auto& cap = by_name["caps"][0];
     EXPECT_EQ(cap["allow"], "2/4h");
     EXPECT_EQ(cap["used"], 1);
-    EXPECT_EQ(cap["remaining"], 1);
+    EXPECT_EQ(cap["left"], 1);
+    EXPECT_EQ(cap["whose"], "key");
     EXPECT_EQ(cap["next_free_s"], 4 * 3600);
     EXPECT_THAT(message(404, "GET", "/api/admin/keys/alica"), HasSubstr("Did you mean `alice`?"));
 }
@@ -493,9 +344,11 @@ TEST_F(AdminTest, TellsUsageByKeyAndModel) {
     EXPECT_EQ(day["span"], "1d");
     EXPECT_EQ(day["span_s"], 86400);
     EXPECT_EQ(day["messages"], 5);
-    EXPECT_EQ(day["usage"], json::parse(R"([{"key":"alice","model":"gpt-3.5-turbo","messages":2},
-                        {"key":"alice","model":"gpt-4","messages":2},
-                        {"key":"bob","model":"gpt-4","messages":1}])"));
+    EXPECT_EQ(day["usage"], json::parse(R"([
+        {"key":"alice","model":"gpt-3.5-turbo","messages":2,"tokens":0,"usd":0},
+        {"key":"alice","model":"gpt-4","messages":2,"tokens":0,"usd":0},
+        {"key":"bob","model":"gpt-4","messages":1,"tokens":0,"usd":0}])"));
+    EXPECT_EQ(day["tokens"], 0);
     EXPECT_EQ(expect(200, "GET", "/api/admin/usage?span=1h")["messages"], 1);
     for (const auto* span : {"", "1", "-1d", "33d", "1ms", "forever", "99999999999999d"}) {
         EXPECT_EQ(call("GET", "/api/admin/usage?span=" + std::string(span)).status, 400) << span;
@@ -573,6 +426,8 @@ TEST_F(AdminTest, AnExceptionIsAnAnswer) {
         .keys = *keys_,
         .ledger = *ledger_,
         .cache = *cache_,
+        .audit = *audit_,
+        .clock = clock_,
         .token = std::string(kToken),
         .config = []() -> std::shared_ptr<const config::Config> {
             throw std::runtime_error("secret detail");

@@ -1,11 +1,14 @@
 #include "request.hpp"
 
 #include <array>
+#include <chrono>
 #include <string>
 #include <string_view>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include "routes.hpp"
 
 namespace weir::admin {
 namespace {
@@ -84,9 +87,88 @@ TEST(AdminNames, CanBeAskedAboutLater) {
     }
 }
 
-TEST(AdminTimes, AreIso) {
-    EXPECT_EQ(iso_time(1'795'447'001'999'999), "2026-11-23T15:16:41Z");
-    EXPECT_EQ(iso_time(0), "1970-01-01T00:00:00Z");
+TEST(AdminBody, TakesWholeNumbersWhereTheyBelong) {
+    constexpr std::array<std::string_view, 1> kCount = {"count"};
+    const auto read = [&](std::string_view body) { return read_texts(body, kCount, {}, kCount); };
+    EXPECT_EQ(read(R"({"count":50})")->get("count"), "50");
+    for (const auto* bad :
+         {R"({"count":"50"})", R"({"count":-1})", R"({"count":1.5})", R"({"count":[1]})"}) {
+        ASSERT_FALSE(read(bad)) << bad;
+        EXPECT_THAT(read(bad).error().message, HasSubstr("`count` is not a whole number"));
+    }
+    EXPECT_THAT(read("{}").error().message, HasSubstr("`count` is missing"));
+    EXPECT_EQ(read_number("n", "7", 1, 9), 7U);
+    for (const auto* bad : {"", "0", "10", "-1", "1x", "99999999999999999999"}) {
+        EXPECT_FALSE(read_number("n", bad, 1, 9)) << bad;
+    }
+}
+
+TEST(AdminRoutes, AStarTakesOneSegment) {
+    std::string_view segment;
+    EXPECT_TRUE(matches("keys", "keys", segment));
+    EXPECT_EQ(segment, "");
+    EXPECT_TRUE(matches("keys/*", "keys/a%2Fb", segment));
+    EXPECT_EQ(segment, "a%2Fb");
+    EXPECT_TRUE(matches("keys/*/grants", "keys/bob/grants", segment));
+    EXPECT_EQ(segment, "bob");
+    for (const auto* path :
+         {"keys",
+          "keys/",
+          "keys/bob",
+          "keys//grants",
+          "keys/bob/grants/",
+          "keys/bob/grantsx",
+          "keys/bob/grants/x",
+          "key/bob/grants",
+          "/keys/bob/grants",
+          ""}) {
+        EXPECT_FALSE(matches("keys/*/grants", path, segment)) << path;
+    }
+}
+
+WallTime time(std::string_view iso) {
+    return *parse_iso_time(iso);
+}
+
+TEST(AdminUntil, IsAClockTimeASpanOrAMoment) {
+    const auto berlin = TimeZone::find("Europe/Berlin");
+    ASSERT_NE(berlin, nullptr);
+    const WallTime now = time("2026-11-25T16:30:00Z");  // 17:30 there
+    const auto read = [&](std::string_view text) { return read_until(text, now, *berlin); };
+    EXPECT_EQ(read("18:00"), time("2026-11-25T17:00:00Z"));
+    EXPECT_EQ(read("17:30"), time("2026-11-26T16:30:00Z")) << "the next time, which is not now";
+    EXPECT_EQ(read("9:05"), time("2026-11-26T08:05:00Z"));
+    EXPECT_EQ(read("4h"), now + std::chrono::hours(4));
+    EXPECT_EQ(read("32d"), now + std::chrono::days(32));
+    EXPECT_EQ(read("2026-11-25T18:00:00Z"), time("2026-11-25T18:00:00Z"));
+    EXPECT_EQ(read("2026-11-25T18:00+01:00"), time("2026-11-25T17:00:00Z"));
+    // Tomorrow's clocks differ from today's.
+    EXPECT_EQ(
+        read_until("18:00", time("2026-03-28T20:00:00Z"), *berlin), time("2026-03-29T16:00:00Z")
+    );
+    for (const auto* bad :
+         {"",
+          "tomorrow",
+          "18",
+          "24:00",
+          "18:60",
+          "18:0",
+          "18:00:00",
+          "018:00",
+          ":00",
+          "0s",
+          "-4h",
+          "33d",
+          "99999999999999d",
+          "2026-11-25",
+          "2026-11-25T16:30:00Z",
+          "2026-12-28T16:30:00Z"}) {
+        ASSERT_FALSE(read(bad)) << bad;
+        EXPECT_EQ(read(bad).error().param, "until");
+    }
+    EXPECT_THAT(read("noon").error().message, HasSubstr("Europe/Berlin"));
+    EXPECT_THAT(read("2026-11-25T16:00:00Z").error().message, HasSubstr("has passed"));
+    EXPECT_THAT(read("33d").error().message, HasSubstr("32 days"));
 }
 
 TEST(AdminFailures, KeepTheirMeaning) {

@@ -1,8 +1,9 @@
 // The admin API under /api/admin, for the bearer of the admin token. Every call runs on the admin
 // thread and may block on the disk; one at a time. docs/admin.md lists the calls.
 //
-// Every act that changes something leaves a line in the log ("admin: key created"), without
-// secrets. A key's text appears once, in the answer that made it.
+// Every act that changes something leaves a line in the log ("admin: key created") and a row in the
+// audit trail, without secrets. The row is written after the act: if it cannot be, the log says so
+// and the act stands. A key's text appears once, in the answer that made it.
 #pragma once
 
 #include <cstddef>
@@ -14,6 +15,8 @@
 #include <string_view>
 #include <vector>
 
+#include "weir/admin/audit.hpp"
+#include "weir/base/clock.hpp"
 #include "weir/base/crypto.hpp"
 #include "weir/base/error.hpp"
 #include "weir/cache/response_cache.hpp"
@@ -29,6 +32,8 @@ struct Services {
     keys::KeyStore& keys;
     quota::Ledger& ledger;
     cache::ResponseCache& cache;
+    AuditTrail& audit;
+    const Clock& clock;
     std::string token;  // secret
     // The config in force.
     std::function<std::shared_ptr<const config::Config>()> config;
@@ -51,6 +56,9 @@ public:
     [[nodiscard]] static http::Response body_too_large();
     // Never throws. `body` is the whole request body; over kLargestBody it is refused.
     [[nodiscard]] http::Response handle(const http::RequestHead& head, std::string_view body);
+    // For the audit trail, also of what came another way than by a call. Waits for the disk. Any
+    // thread but a worker's.
+    void record(const Act& act);
 
 private:
     struct Call;
@@ -62,6 +70,10 @@ private:
     [[nodiscard]] http::Response create_key(const Call& call);
     [[nodiscard]] http::Response show_key(const Call& call);
     [[nodiscard]] http::Response revoke_key(const Call& call);
+    [[nodiscard]] http::Response grant(const Call& call);
+    [[nodiscard]] http::Response reset(const Call& call);
+    [[nodiscard]] http::Response explain(const Call& call);
+    [[nodiscard]] http::Response show_audit(const Call& call);
     [[nodiscard]] http::Response show_usage(const Call& call);
     [[nodiscard]] http::Response show_cache(const Call& call);
     [[nodiscard]] http::Response clear_cache(const Call& call);
