@@ -14,31 +14,13 @@
 #include "weir/app/client.hpp"
 #include "weir/base/text.hpp"
 
-#include "commands_parts.hpp"
+#include "commands_arguments.hpp"
 
 namespace weir::app {
 namespace {
 
 constexpr std::string_view kExitCodes =
     "\nExit codes: 0 done, 1 failed, 2 the command line or the config is wrong.";
-
-std::string examples(std::string_view lines) {
-    return fmt::format("Examples:\n{}{}", lines, kExitCodes);
-}
-
-// Everything that may stand on the command line.
-struct Arguments {
-    ServeOptions serve;
-    CheckOptions check;
-    RemoteOptions remote;
-    std::string name;
-    std::string plan;
-    std::string team;
-    std::string span = "1d";
-    std::string model;
-    HealthOptions health;
-    bool json = false;
-};
 
 void add_config(CLI::App& command, std::string& path, const std::string& what = "The config file") {
     path = default_config();
@@ -50,32 +32,6 @@ void add_config(CLI::App& command, std::string& path, const std::string& what = 
 
 void add_json(CLI::App& command, bool& json) {
     command.add_flag("--json", json, "Print JSON, for programs");
-}
-
-// For the commands that speak to the running gateway.
-void add_remote(CLI::App& command, RemoteOptions& options) {
-    command
-        .add_option(
-            "--url",
-            options.url,
-            "Where the gateway is; otherwise WEIR_URL, otherwise `listen` of the config"
-        )
-        ->type_name("URL");
-    command
-        .add_option(
-            "--token-file",
-            options.token_file,
-            "A file with the admin token; otherwise WEIR_ADMIN_TOKEN, otherwise admin-token in "
-            "`data` of the config"
-        )
-        ->type_name("FILE");
-    add_config(
-        command,
-        options.config,
-        "The gateway's config file; only `listen` and `data` are read. As for `serve`, a relative "
-        "`data` starts at the current directory, so run this where the gateway was started"
-    );
-    add_json(command, options.json);
 }
 
 void add_local_commands(CLI::App& app, Arguments& arguments, int& result) {
@@ -136,56 +92,6 @@ void add_local_commands(CLI::App& app, Arguments& arguments, int& result) {
     });
 }
 
-void add_keys(CLI::App& app, Arguments& arguments, int& result) {
-    auto* const keys = app.add_subcommand("keys", "Make, list, show and revoke keys");
-    keys->require_subcommand(1);
-    keys->footer(
-        examples("  weir keys create bob --plan plus\n"
-                 "  weir keys list\n"
-                 "  weir keys revoke bob")
-    );
-
-    auto* const create = keys->add_subcommand("create", "Make a key; its text is shown once");
-    create->add_option("name", arguments.name, "Of its holder; history belongs to the name")
-        ->required();
-    create->add_option("--plan", arguments.plan, "A plan of the config")->required();
-    create->add_option("--team", arguments.team, "Keys of a team share the cache");
-    add_remote(*create, arguments.remote);
-    create->footer(
-        examples("  weir keys create bob --plan plus --team research\n"
-                 "  weir keys create ci --plan plus --json | jq -r .key")
-    );
-    create->callback([&] {
-        Json body{{"name", arguments.name}, {"plan", arguments.plan}};
-        if (!arguments.team.empty()) body["team"] = arguments.team;
-        result = remote(arguments.remote, {"POST", "keys", std::move(body)}, tell_new_key);
-    });
-
-    auto* const list = keys->add_subcommand("list", "List all keys, without their text");
-    add_remote(*list, arguments.remote);
-    list->footer(examples("  weir keys list\n  weir keys list --json | jq -r '.keys[].name'"));
-    list->callback([&] { result = remote(arguments.remote, {"GET", "keys", nullptr}, tell_keys); });
-
-    auto* const show = keys->add_subcommand("show", "Show a key and how its caps stand");
-    show->add_option("name", arguments.name, "Its name or id")->required();
-    add_remote(*show, arguments.remote);
-    show->footer(examples("  weir keys show bob"));
-    show->callback([&] {
-        const auto path = "keys/" + percent_encode(arguments.name);
-        result = remote(arguments.remote, {"GET", path, nullptr}, tell_key);
-    });
-
-    auto* const revoke =
-        keys->add_subcommand("revoke", "Revoke a key; in force when the command returns");
-    revoke->add_option("name", arguments.name, "Its name or id")->required();
-    add_remote(*revoke, arguments.remote);
-    revoke->footer(examples("  weir keys revoke bob"));
-    revoke->callback([&] {
-        const auto path = "keys/" + percent_encode(arguments.name);
-        result = remote(arguments.remote, {"DELETE", path, nullptr}, tell_revoked);
-    });
-}
-
 void add_cache(CLI::App& app, Arguments& arguments, int& result) {
     auto* const cache = app.add_subcommand("cache", "Look at or clear the response cache");
     cache->require_subcommand(1);
@@ -224,7 +130,7 @@ void add_remote_commands(CLI::App& app, Arguments& arguments, int& result) {
 
     add_keys(app, arguments, result);
 
-    auto* const usage = app.add_subcommand("usage", "Messages by key and model");
+    auto* const usage = app.add_subcommand("usage", "Messages, tokens and money by key and model");
     usage->add_option("--span", arguments.span, "The last 4h, 1d, 30d, ...; at most 32d")
         ->capture_default_str();
     add_remote(*usage, arguments.remote);
@@ -235,6 +141,41 @@ void add_remote_commands(CLI::App& app, Arguments& arguments, int& result) {
     });
 
     add_cache(app, arguments, result);
+
+    auto* const explain = app.add_subcommand(
+        "explain", "Which caps, route and rules apply to a message, and whether it would go now"
+    );
+    explain->add_option("key", arguments.name, "A key's name or id")->required();
+    explain->add_option("model", arguments.model, "As a client would ask for it")->required();
+    explain->add_option(
+        "--endpoint", arguments.endpoint, "The path behind /v1/; otherwise chat/completions"
+    );
+    add_remote(*explain, arguments.remote);
+    explain->footer(
+        examples("  weir explain bob gpt-4\n"
+                 "  weir explain bob text-embedding-3-small --endpoint embeddings")
+    );
+    explain->callback([&] {
+        auto path = fmt::format(
+            "explain?key={}&model={}",
+            percent_encode(arguments.name),
+            percent_encode(arguments.model)
+        );
+        if (!arguments.endpoint.empty()) {
+            path += "&endpoint=" + percent_encode(arguments.endpoint);
+        }
+        result = remote(arguments.remote, {"GET", path, nullptr}, tell_explained);
+    });
+
+    auto* const audit = app.add_subcommand("audit", "Who changed what and when, the newest first");
+    audit->add_option("--limit", arguments.limit, "At most so many lines; the last 10000 are kept")
+        ->capture_default_str();
+    add_remote(*audit, arguments.remote);
+    audit->footer(examples("  weir audit\n  weir audit --limit 1000 --json"));
+    audit->callback([&] {
+        const auto path = fmt::format("audit?limit={}", arguments.limit);
+        result = remote(arguments.remote, {"GET", path, nullptr}, tell_audit);
+    });
 }
 
 // The first word that stands where a command should and is none. The parser would only say that a
@@ -278,6 +219,35 @@ int flushed(int result) {
 }
 
 }  // namespace
+
+std::string examples(std::string_view lines) {
+    return fmt::format("Examples:\n{}{}", lines, kExitCodes);
+}
+
+void add_remote(CLI::App& command, RemoteOptions& options) {
+    command
+        .add_option(
+            "--url",
+            options.url,
+            "Where the gateway is; otherwise WEIR_URL, otherwise `listen` of the config"
+        )
+        ->type_name("URL");
+    command
+        .add_option(
+            "--token-file",
+            options.token_file,
+            "A file with the admin token; otherwise WEIR_ADMIN_TOKEN, otherwise admin-token in "
+            "`data` of the config"
+        )
+        ->type_name("FILE");
+    add_config(
+        command,
+        options.config,
+        "The gateway's config file; only `listen` and `data` are read. As for `serve`, a relative "
+        "`data` starts at the current directory, so run this where the gateway was started"
+    );
+    add_json(command, options.json);
+}
 
 int run_command_line(int argc, const char* const* argv) {
     CLI::App app("Weir: one OpenAI-compatible endpoint for a team, with exact caps and a cache.");

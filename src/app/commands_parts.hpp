@@ -83,6 +83,10 @@ struct HealthOptions {
 [[nodiscard]] std::string tell_key(const Json& answer);
 [[nodiscard]] std::string tell_new_key(const Json& answer);
 [[nodiscard]] std::string tell_revoked(const Json& answer);
+[[nodiscard]] std::string tell_granted(const Json& answer);
+[[nodiscard]] std::string tell_reset(const Json& answer);
+[[nodiscard]] std::string tell_explained(const Json& answer);
+[[nodiscard]] std::string tell_audit(const Json& answer);
 [[nodiscard]] std::string tell_usage(const Json& answer);
 [[nodiscard]] std::string tell_cache(const Json& answer);
 [[nodiscard]] std::string tell_cleared(const Json& answer);

@@ -11,7 +11,7 @@
 
 #include "weir/base/text.hpp"
 
-#include "commands_parts.hpp"
+#include "tables_parts.hpp"
 
 namespace weir::app {
 namespace {
@@ -56,11 +56,13 @@ std::size_t width(std::string_view text) noexcept {
 }
 
 bool is_number(std::string_view text) noexcept {
-    return !text.empty() &&
-           std::ranges::all_of(text, [](char c) { return (c >= '0' && c <= '9') || c == ','; });
+    return !text.empty() && std::ranges::all_of(text, [](char c) {
+        return (c >= '0' && c <= '9') || c == ',' || c == '.';
+    });
 }
 
-// 1234567 -> "1,234,567"
+}  // namespace
+
 std::string grouped(std::uint64_t number) {
     std::string text = std::to_string(number);
     for (auto at = static_cast<std::ptrdiff_t>(text.size()) - 3; at > 0; at -= 3) {
@@ -69,7 +71,6 @@ std::string grouped(std::uint64_t number) {
     return text;
 }
 
-// Members of an answer, whatever it is.
 std::string text_at(const Json& json, const char* name) {
     if (!json.is_object()) return "";
     const auto found = json.find(name);
@@ -100,23 +101,26 @@ std::string or_dash(std::string text) {
     return text.empty() ? "-" : text;
 }
 
-std::string made(const Json& key) {
+std::string when_made(const Json& key) {
     return flag_at(key, "declared") ? "in the config" : or_dash(text_at(key, "created"));
 }
 
-// What to know of a key that opens nothing; empty: it is in force, or the gateway is one that says
-// nothing of it.
 std::string not_in_force(const Json& key) {
     const auto why = text_at(key, "why");
     if (why.empty()) return "";
     return fmt::format("not in force: {}.\n  To mend it: {}.\n", why, text_at(key, "cure"));
 }
 
-std::string in_seconds(std::uint64_t seconds) {
-    return seconds == 0 ? "-" : human_duration(std::chrono::seconds(seconds));
+std::string amount_at(const Json& json, const char* name) {
+    if (!json.is_object()) return "0";
+    const auto found = json.find(name);
+    if (found == json.end() || !found->is_number_float()) return grouped(number_at(json, name));
+    // At most what Weir counts in: nano-dollars.
+    std::string text = fmt::format("{:.9f}", found->get<double>());
+    while (text.back() == '0') text.pop_back();
+    if (text.back() == '.') text.pop_back();
+    return text;
 }
-
-}  // namespace
 
 std::string printable(std::string_view text) {
     std::string clean;
@@ -173,38 +177,10 @@ std::string tell_keys(const Json& answer) {
             text_at(key, "id"),
             text_at(key, "plan"),
             or_dash(text_at(key, "team")),
-            made(key),
+            when_made(key),
         });
     }
     return table.text() + notes;
-}
-
-std::string tell_key(const Json& answer) {
-    std::string out = fmt::format(
-        "name  {}\nid    {}\nplan  {}\nteam  {}\nmade  {}\n",
-        text_at(answer, "name"),
-        text_at(answer, "id"),
-        text_at(answer, "plan"),
-        or_dash(text_at(answer, "team")),
-        made(answer)
-    );
-    const auto note = not_in_force(answer);
-    const auto& caps = list_at(answer, "caps");
-    if (caps.empty()) out += "caps  none\n";
-    if (!note.empty()) out += "\nIt is " + note;
-    if (caps.empty()) return out;
-    Table table({"MODELS", "CAP", "USED", "LEFT", "NEXT ONE FREE", "ALL FREE"});
-    for (const auto& cap : caps) {
-        table.add({
-            text_at(cap, "models"),
-            text_at(cap, "allow"),
-            grouped(number_at(cap, "used")),
-            grouped(number_at(cap, "remaining")),
-            in_seconds(number_at(cap, "next_free_s")),
-            in_seconds(number_at(cap, "full_reset_s")),
-        });
-    }
-    return out + "\n" + table.text();
 }
 
 std::string tell_new_key(const Json& answer) {
@@ -230,13 +206,23 @@ std::string tell_usage(const Json& answer) {
     const auto& usage = list_at(answer, "usage");
     const auto span = text_at(answer, "span");
     if (usage.empty()) return fmt::format("No messages in the last {}.\n", span);
-    Table table({"KEY", "MODEL", "MESSAGES"});
+    Table table({"KEY", "MODEL", "MESSAGES", "TOKENS", "USD"});
     for (const auto& row : usage) {
-        table.add({text_at(row, "key"), text_at(row, "model"), grouped(number_at(row, "messages"))}
-        );
+        table.add({
+            text_at(row, "key"),
+            text_at(row, "model"),
+            grouped(number_at(row, "messages")),
+            grouped(number_at(row, "tokens")),
+            amount_at(row, "usd"),
+        });
     }
-    return table.text() +
-           fmt::format("\n{} in the last {}\n", grouped(number_at(answer, "messages")), span);
+    return table.text() + fmt::format(
+                              "\n{} in the last {}: {} tokens, {} usd\n",
+                              grouped(number_at(answer, "messages")),
+                              span,
+                              grouped(number_at(answer, "tokens")),
+                              amount_at(answer, "usd")
+                          );
 }
 
 std::string tell_cache(const Json& answer) {
