@@ -174,6 +174,7 @@ std::string on_route(const Way& way) {
         );
     }
     std::vector<std::string_view> names;
+    names.reserve(way.route.upstreams.size());
     for (const auto* upstream : way.route.upstreams) names.emplace_back(upstream->name);
     return fmt::format("Asked are, in this order: {}.", fmt::join(names, ", "));
 }

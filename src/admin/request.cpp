@@ -185,8 +185,9 @@ Checked<std::uint64_t> read_number(
     std::string_view name, std::string_view digits, std::uint64_t least, std::uint64_t most
 ) {
     std::uint64_t number = 0;
-    const auto* const end = digits.data() + digits.size();
-    const auto [read, error] = std::from_chars(digits.data(), end, number);
+    const char* const begin = digits.data();
+    const char* const end = begin + digits.size();
+    const auto [read, error] = std::from_chars(begin, end, number);
     if (error == std::errc() && read == end && least <= number && number <= most) return number;
     return std::unexpected(bad_request(
         fmt::format("`{}` is not a whole number of {} to {}.", name, least, most),

@@ -30,38 +30,6 @@ std::string_view name_of(Whose whose) noexcept {
     return "all";
 }
 
-std::string_view name_of(config::Unit unit) noexcept {
-    switch (unit) {
-        case config::Unit::kMessages:
-            return "messages";
-        case config::Unit::kTokens:
-            return "tokens";
-        case config::Unit::kMoney:
-            break;
-    }
-    return "usd";
-}
-
-std::string_view name_of(config::Period period) noexcept {
-    switch (period) {
-        case config::Period::kRolling:
-            return "rolling";
-        case config::Period::kFixed:
-            return "fixed";
-        case config::Period::kDay:
-            return "day";
-        case config::Period::kWeek:
-            return "week";
-        case config::Period::kMonth:
-            return "month";
-        case config::Period::kAtOnce:
-            return "at_once";
-        case config::Period::kUnlimited:
-            break;
-    }
-    return "unlimited";
-}
-
 std::int64_t in_seconds(microseconds span) {
     return std::chrono::ceil<seconds>(std::max(span, microseconds(0))).count();
 }
@@ -121,8 +89,8 @@ Json cap_view(const CapState& state, WallTime now) {
     Json json{{"whose", name_of(state.whose)}, {"models", cap.models}};
     if (!cap.endpoints.empty()) json["endpoints"] = cap.endpoints;
     json["allow"] = cap.allow;
-    json["unit"] = name_of(cap.unit);
-    json["period"] = name_of(cap.period);
+    json["unit"] = config::name_of(cap.unit);
+    json["period"] = config::name_of(cap.period);
     json["mode"] = cap.warn ? "warn" : "enforce";
     json["in_words"] = cap.in_words();
     json["limit"] = amount(cap.unit, window.limit);

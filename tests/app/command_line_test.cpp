@@ -103,7 +103,11 @@ TEST_F(CommandLine, EveryCommandHasHelpWithExamples) {
         {"keys", "create"},
         {"keys", "list"},
         {"keys", "show"},
+        {"keys", "grant"},
+        {"keys", "reset"},
         {"keys", "revoke"},
+        {"explain"},
+        {"audit"},
         {"usage"},
         {"cache"},
         {"cache", "stats"},
@@ -129,6 +133,13 @@ TEST_F(CommandLine, WrongUseIsTwo) {
         {"keys", "create"},
         {"keys", "create", "bob"},
         {"keys", "show"},
+        {"keys", "grant", "bob", "50", "gpt-4*"},
+        {"keys", "grant", "bob", "--until", "4h"},
+        {"keys", "grant", "bob", "many", "gpt-4*", "--until", "4h"},
+        {"keys", "grant", "bob", "-5", "gpt-4*", "--until", "4h"},
+        {"keys", "reset"},
+        {"explain", "bob"},
+        {"audit", "--limit", "x"},
         {"cache", "clear", "--model"},
         {"version", "--josn"},
     };
@@ -483,7 +494,9 @@ TEST_F(CommandLine, KeysAreMadeShownAndRevoked) {
     EXPECT_EQ(call(models)->status, 200);
 
     const auto shown = ask({"keys", "show", "bob"});
-    EXPECT_THAT(shown.out, AllOf(HasSubstr("100/4h"), HasSubstr("gpt-4*")));
+    EXPECT_THAT(
+        shown.out, AllOf(HasSubstr("100 messages in any 4 h for gpt-4*"), HasSubstr("0/100"))
+    );
     EXPECT_THAT(ask({"keys", "create", "eve", "--plan", "plus"}).out, HasSubstr("sk-weir-"));
 
     EXPECT_EQ(ask({"keys", "create", "bob", "--plan", "plus"}).exit_code, 1) << "conflict";
@@ -499,6 +512,67 @@ TEST_F(CommandLine, KeysAreMadeShownAndRevoked) {
     EXPECT_EQ(ask({"keys", "revoke", "bob"}).exit_code, 1);
 }
 
+TEST_F(CommandLine, GrantsResetsAndTheirTrail) {
+    start();
+    ASSERT_EQ(ask({"keys", "create", "bob", "--plan", "plus"}).exit_code, 0);
+    const auto granted = ask({"keys", "grant", "bob", "50", "gpt-4*", "--until", "4h"});
+    EXPECT_EQ(granted.exit_code, 0) << granted.err;
+    EXPECT_THAT(granted.out, StartsWith("bob has 50 messages more for gpt-4*, until 20"));
+    const auto shown = ask({"keys", "show", "bob"});
+    EXPECT_THAT(shown.out, AllOf(HasSubstr("150 (50 granted)"), HasSubstr("GRANTED")));
+    EXPECT_EQ(json::parse(ask({"keys", "show", "bob", "--json"}).out)["grants"][0]["messages"], 50);
+    const auto never = ask({"keys", "grant", "bob", "50", "gpt-4*", "--until", "33d"});
+    EXPECT_EQ(never.exit_code, 2);
+    EXPECT_THAT(never.err, HasSubstr("32 days"));
+    EXPECT_EQ(ask({"keys", "grant", "bobb", "5", "*", "--until", "4h"}).exit_code, 1);
+
+    EXPECT_EQ(
+        ask({"keys", "reset", "bob"}).out,
+        "The caps of bob begin anew for *: 0 messages taken out.\n"
+    );
+    EXPECT_EQ(ask({"keys", "reset", "bob", "--models", ""}).exit_code, 2);
+    EXPECT_EQ(ask({"keys", "reset", "bobb"}).exit_code, 1);
+
+    const auto trail = ask({"audit"});
+    EXPECT_EQ(trail.exit_code, 0) << trail.err;
+    EXPECT_THAT(
+        trail.out,
+        AllOf(
+            HasSubstr("reset"),
+            HasSubstr("50 messages for gpt-4* until"),
+            HasSubstr("key bob"),
+            HasSubstr("start  key.create  key trial"),
+            Not(HasSubstr("sk-weir"))
+        )
+    );
+    const auto one = json::parse(ask({"audit", "--limit", "1", "--json"}).out)["audit"];
+    ASSERT_EQ(one.size(), 1U);
+    EXPECT_EQ(one[0]["act"], "reset");
+    EXPECT_EQ(ask({"audit", "--limit", "0"}).exit_code, 2);
+}
+
+TEST_F(CommandLine, ExplainSaysWhatAppliesAndWhy) {
+    start();
+    const auto done = ask({"explain", "trial", "gpt-4"});
+    EXPECT_EQ(done.exit_code, 0) << done.err;
+    EXPECT_THAT(
+        done.out,
+        AllOf(
+            HasSubstr("The plan plus allows it"),
+            HasSubstr("100 messages in any 4 h for gpt-4*"),
+            HasSubstr("So a message goes now."),
+            HasSubstr("WHOSE")
+        )
+    );
+    const auto free =
+        json::parse(ask({"explain", "trial", "m", "--endpoint", "moderations", "--json"}).out);
+    EXPECT_EQ(free["endpoint"]["counts"], false);
+    EXPECT_EQ(ask({"explain", "trial", "gpt-4", "--endpoint", "chat"}).exit_code, 2);
+    const auto nobody = ask({"explain", "tria", "gpt-4"});
+    EXPECT_EQ(nobody.exit_code, 1);
+    EXPECT_THAT(nobody.err, HasSubstr("`trial`"));
+}
+
 TEST_F(CommandLine, UsageAndCacheTellWhatHappened) {
     start();
     HttpCall chat;
@@ -510,7 +584,8 @@ TEST_F(CommandLine, UsageAndCacheTellWhatHappened) {
     const auto usage = json::parse(ask({"usage", "--json"}).out);
     EXPECT_EQ(usage["messages"], 1);
     EXPECT_THAT(
-        ask({"usage", "--span", "2h"}).out, AllOf(HasSubstr("gpt-4"), HasSubstr("1 in the last 2h"))
+        ask({"usage", "--span", "2h"}).out,
+        AllOf(HasSubstr("gpt-4"), HasSubstr("TOKENS"), HasSubstr("1 in the last 2h: "))
     );
     EXPECT_EQ(ask({"usage", "--span", "2 hours"}).exit_code, 2);
 

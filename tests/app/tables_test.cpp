@@ -51,6 +51,10 @@ TEST(Tables, TakeAnyAnswer) {
         tell_key,
         tell_new_key,
         tell_revoked,
+        tell_granted,
+        tell_reset,
+        tell_explained,
+        tell_audit,
         tell_usage,
         tell_cache,
         tell_cleared,
@@ -61,6 +65,7 @@ TEST(Tables, TakeAnyAnswer) {
           Json::array(),
           Json::object(),
           Json{{"keys", 5}, {"usage", "x"}},
+          Json{{"why", {1, nullptr}}, {"audit", {1}}, {"grants", {{{"left", "x"}}, nullptr}}},
           Json{{"keys", {1, nullptr}}, {"usage", {"a"}}, {"caps", {{{"limit", -1}}}}}}) {
         for (auto* const tell : all) EXPECT_FALSE(tell(answer).empty());
     }
@@ -69,12 +74,66 @@ TEST(Tables, TakeAnyAnswer) {
 TEST(Tables, TellUsageAndCache) {
     const Json usage =
         Json::parse(R"({"span":"1d","messages":1234567,)"
-                    R"("usage":[{"key":"bob","model":"evil\u001b[2J","messages":1234567}]})");
-    EXPECT_THAT(
-        tell_usage(usage), AllOf(HasSubstr("1,234,567 in the last 1d"), HasSubstr("evil?[2J"))
+                    R"("tokens":12000,"usd":0.0125,)"
+                    R"("usage":[{"key":"bob","model":"evil\u001b[2J","messages":1234567,)"
+                    R"("tokens":12000,"usd":0.0125}]})");
+    EXPECT_EQ(
+        tell_usage(usage),
+        "KEY  MODEL     MESSAGES   TOKENS  USD\n"
+        "bob  evil?[2J  1,234,567  12,000  0.0125\n"
+        "\n1,234,567 in the last 1d: 12,000 tokens, 0.0125 usd\n"
     );
     const Json cache = Json::parse(R"({"enabled":true,"hits_memory":2,"hits_disk":1,"misses":1})");
     EXPECT_THAT(tell_cache(cache), HasSubstr("3 of 4, 75%"));
+}
+
+TEST(Tables, TellHowCapsStand) {
+    const Json key = Json::parse(
+        R"({"name":"bob","id":"x1","plan":"plus","team":null,"created":"2026-11-23T15:16:01Z",)"
+        R"("caps":[)"
+        R"({"whose":"key","in_words":"100 messages in any 4 h for gpt-4*","limit":100,"used":100,)"
+        R"("left":50,"granted":50,"next_free_s":725,"full_reset_s":14400},)"
+        R"({"whose":"team","in_words":"5 usd in any 30 days for all models","limit":5,)"
+        R"("used":0.0125,"left":4.9875,"granted":0,"next_free_s":0,"full_reset_s":0}],)"
+        R"("grants":[{"messages":50,"models":"gpt-4*","left":50,"until":"2026-11-25T18:00:00Z"}]})"
+    );
+    EXPECT_EQ(
+        tell_key(key),
+        "name  bob\nid    x1\nplan  plus\nteam  -\nmade  2026-11-23T15:16:01Z\n\n"
+        "WHOSE  CAP                                  USED      LEFT             NEXT FREE   ALL "
+        "FREE\n"
+        "key    100 messages in any 4 h for gpt-4*   100/100   50 (50 granted)  12 min 5 s  4 h\n"
+        "team   5 usd in any 30 days for all models  0.0125/5           4.9875  -           -\n\n"
+        "GRANTED  MODELS  LEFT  UNTIL\n"
+        "     50  gpt-4*    50  2026-11-25T18:00:00Z\n"
+    );
+    EXPECT_EQ(
+        tell_granted(
+            Json::parse(R"({"key":"bob","messages":1,"models":"*","until":"2026-11-25T18:00:00Z"})")
+        ),
+        "bob has 1 message more for *, until 2026-11-25T18:00:00Z.\n"
+    );
+    EXPECT_EQ(
+        tell_reset(Json::parse(R"({"key":"bob","models":"*","reset":37})")),
+        "The caps of bob begin anew for *: 37 messages taken out.\n"
+    );
+}
+
+TEST(Tables, TellExplanationsAndTheAuditTrail) {
+    const Json told = Json::parse(
+        R"({"why":["The plan plus allows it.","So a message \u001b[2J goes now."],"caps":[]})"
+    );
+    EXPECT_EQ(tell_explained(told), "The plan plus allows it.\nSo a message ?[2J goes now.\n");
+    const Json audit = Json::parse(
+        R"({"audit":[{"id":1,"at":"2026-11-25T18:00:00Z","actor":"admin","act":"reload",)"
+        R"("subject":"config","detail":""}]})"
+    );
+    EXPECT_EQ(
+        tell_audit(audit),
+        "WHEN                  WHO    WHAT    OF      HOW\n"
+        "2026-11-25T18:00:00Z  admin  reload  config  -\n"
+    );
+    EXPECT_EQ(tell_audit(Json{{"audit", Json::array()}}), "Nothing was changed yet.\n");
 }
 
 TEST(Client, KnowsWhereAListenerIsReached) {

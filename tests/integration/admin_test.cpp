@@ -114,11 +114,23 @@ TEST(Usage, TellsWhatWasUsed) {
     EXPECT_EQ(send(kCarol, "gpt-4"), 200);
     const json usage = parsed(admin(gateway, "GET", "usage?span=1h"));
     EXPECT_EQ(usage["messages"], 6) << usage;
-    const json expected = {
-        {{"key", "alice"}, {"model", "gpt-3.5"}, {"messages", 1}},
-        {{"key", "alice"}, {"model", "gpt-4"}, {"messages", 4}},
-        {{"key", "carol"}, {"model", "gpt-4"}, {"messages", 1}},
+    // An answer takes 5 tokens of input and 3 of output; nobody knows what gpt-3.5 costs.
+    const auto row = [](const char* key, const char* model, int messages, double usd) {
+        return json{
+            {"key", key},
+            {"model", model},
+            {"messages", messages},
+            {"tokens", 8 * messages},
+            {"usd", usd}
+        };
     };
+    const json expected = {
+        row("alice", "gpt-3.5", 1, 0),
+        row("alice", "gpt-4", 4, 0.00156),
+        row("carol", "gpt-4", 1, 0.00039),
+    };
+    EXPECT_EQ(usage["tokens"], 48) << usage;
+    EXPECT_EQ(usage["usd"], 0.00195) << usage;
     EXPECT_EQ(usage["usage"], expected) << usage;
 }
 
