@@ -104,6 +104,12 @@ TEST_F(AuditTest, KeepsTheNewestRows) {
     EXPECT_EQ(newest.front()["id"], 10'001);
     EXPECT_EQ(newest.front()["detail"].get<std::string>().size(), 512U);
     EXPECT_EQ(newest.back()["id"], 2);
+    auto reader =
+        sqlite::Connection::open(directory_ + "/ledger.db", {.mode = sqlite::Mode::kReadOnly});
+    ASSERT_TRUE(reader);
+    auto count = reader->prepare("SELECT count(*) FROM audit");
+    ASSERT_TRUE(count && count->step());
+    EXPECT_EQ(count->integer(0), 10'000);
 }
 
 TEST_F(AuditTest, AnActStandsWhereItsRowCannotBeWritten) {
