@@ -1,5 +1,7 @@
-// What would become of a message, and why: the rules of the line (proxy/classify, proxy/caps) put
-// into words, without sending one.
+// What would become of a message: the rules of the line (proxy/classify, proxy/caps), without
+// sending one.
+#include "explain.hpp"
+
 #include <algorithm>
 #include <array>
 #include <deque>
@@ -26,13 +28,6 @@ namespace {
 
 constexpr std::size_t kLongestModel = 256;  // as in proxy/classify
 
-// Which line of the plan decides on a model; `pattern` is empty where none fits.
-struct Ruling {
-    bool allowed = false;
-    std::string_view list;
-    std::string_view pattern;
-};
-
 Ruling rule_on(const config::Plan& plan, std::string_view asked, std::string_view served) {
     const auto fitting = [&](const std::vector<std::string>& patterns) {
         const auto found = std::ranges::find_if(patterns, [&](const std::string& pattern) {
@@ -47,30 +42,9 @@ Ruling rule_on(const config::Plan& plan, std::string_view asked, std::string_vie
     return {};
 }
 
-bool refuses(const quota::CapState& state) noexcept {
-    return !state.cap->warn && state.window.remaining() == 0;
-}
-
 std::string name_of(const config::Cap& cap) {
     return cap.models + " " + cap.allow;
 }
-
-// The rules for one model: that which is asked for, or one that answers instead.
-struct Way {
-    std::string asked;
-    std::string served;
-    Ruling ruling;
-    upstream::Route route;
-    const config::Price* price = nullptr;
-    std::vector<quota::CapState> caps;      // that cover it
-    const config::Cap* unpriced = nullptr;  // one of money that covers it, and nobody knows a price
-
-    // But for the caps.
-    [[nodiscard]] bool open() const {
-        return ruling.allowed && !route.upstreams.empty() && unpriced == nullptr;
-    }
-    [[nodiscard]] bool has_room() const { return std::ranges::none_of(caps, refuses); }
-};
 
 struct Question {
     const Services& services;
@@ -99,11 +73,6 @@ Way way_of(const Question& question, std::string asked) {
     return way;
 }
 
-struct Fallback {
-    Way way;
-    std::string cap;  // that it stands on
-};
-
 // The models that may answer instead, in the order in which they would be tried if all caps before
 // them refused.
 std::vector<Fallback> fallbacks_of(const Question& question, const Way& first) {
@@ -129,116 +98,6 @@ std::vector<Fallback> fallbacks_of(const Question& question, const Way& first) {
         if (all.back().way.open()) add(all.back().way);
     }
     return all;
-}
-
-// ---------------------------------------------------------------- in words
-
-std::string_view whose_in_words(quota::Whose whose) noexcept {
-    switch (whose) {
-        case quota::Whose::kKey:
-            return "of the key";
-        case quota::Whose::kTeam:
-            return "of the team";
-        case quota::Whose::kAll:
-            break;
-    }
-    return "of everybody";
-}
-
-std::string on_plan(const Way& way, const config::Plan& plan) {
-    const auto names = way.served == way.asked ? fmt::format("`{}`", way.asked)
-                                               : fmt::format("`{}` or `{}`", way.asked, way.served);
-    if (way.ruling.allowed) {
-        return fmt::format(
-            "The plan {} allows it, by `{}` in its `models`.", plan.name, way.ruling.pattern
-        );
-    }
-    if (!way.ruling.pattern.empty()) {
-        return fmt::format(
-            "The plan {} denies it, by `{}` in its `deny`: 403.", plan.name, way.ruling.pattern
-        );
-    }
-    return fmt::format(
-        "The plan {} does not allow it: nothing in its `models` ({}) matches {}: 403. Add it "
-        "there.",
-        plan.name,
-        fmt::join(plan.models, ", "),
-        names
-    );
-}
-
-std::string on_route(const Way& way) {
-    if (way.route.upstreams.empty()) {
-        return fmt::format(
-            "No upstream serves `{}`: 404. Add it to `models` of one that does.", way.served
-        );
-    }
-    std::vector<std::string_view> names;
-    names.reserve(way.route.upstreams.size());
-    for (const auto* upstream : way.route.upstreams) names.emplace_back(upstream->name);
-    return fmt::format("Asked are, in this order: {}.", fmt::join(names, ", "));
-}
-
-std::string on_cap(const quota::CapState& state) {
-    const config::Cap& cap = *state.cap;
-    const auto& window = state.window;
-    std::string text = fmt::format(
-        "Cap {}: {}. {} of {} {}",
-        whose_in_words(state.whose),
-        cap.in_words(),
-        cap.amount_in_words(window.used),
-        cap.amount_in_words(window.limit),
-        cap.period == config::Period::kAtOnce ? "in flight" : "used"
-    );
-    if (window.extra > 0) text += fmt::format(", {} granted beside", window.extra);
-    if (window.remaining() > 0) return text + ".";
-    text += cap.warn ? ": it only warns" : ": used up";
-    if (window.next_free.count() > 0) {
-        text += fmt::format(", the next is free in {}", human_duration(window.next_free));
-    }
-    return text + ".";
-}
-
-std::string on_price(const Way& way) {
-    if (way.unpriced != nullptr) {
-        return fmt::format(
-            "The cap `{}` counts money, and nobody knows what `{}` costs: 403. Add it to `prices`.",
-            way.unpriced->allow,
-            way.served
-        );
-    }
-    return fmt::format("Nobody knows what `{}` costs: it counts as 0 usd.", way.served);
-}
-
-std::string on_fallback(const Fallback& one) {
-    const Way& way = one.way;
-    std::string text = fmt::format("Past `{}`, `{}` answers", one.cap, way.asked);
-    if (!way.ruling.allowed) return text + " not: the plan does not allow it.";
-    if (way.route.upstreams.empty()) return text + " not: no upstream serves it.";
-    if (way.unpriced != nullptr) return text + " not: a cap counts money, and it has no price.";
-    return text + (way.has_room() ? ": it has room now." : ", but its own caps are used up.");
-}
-
-std::string verdict(const Way& way, const std::vector<Fallback>& fallbacks, bool& goes) {
-    goes = false;
-    if (!way.open()) return "So a message is refused.";
-    if (way.has_room()) {
-        goes = true;
-        const bool sized = std::ranges::any_of(way.caps, [](const quota::CapState& state) {
-            return state.cap->unit != config::Unit::kMessages && !state.cap->warn;
-        });
-        return sized ? "So a message goes now, if what it may take fits into what is left."
-                     : "So a message goes now.";
-    }
-    for (const auto& one : fallbacks) {
-        if (!one.way.open() || !one.way.has_room()) continue;
-        goes = true;
-        return fmt::format("So `{}` answers a message now.", one.way.asked);
-    }
-    const bool queued = std::ranges::all_of(way.caps, [](const quota::CapState& state) {
-        return !refuses(state) || state.cap->queue.count() > 0;
-    });
-    return queued ? "So a message waits in line now." : "So a message gets a 429 now.";
 }
 
 // ---------------------------------------------------------------- as JSON
@@ -328,18 +187,6 @@ Checked<const http::Endpoint*> read_endpoint(std::string_view path) {
     ));
 }
 
-std::string on_endpoint(const http::Endpoint& endpoint, std::string_view path) {
-    switch (endpoint.access) {
-        case http::Access::kOpen:
-            break;
-        case http::Access::kClosed:
-            return fmt::format("The endpoint {} is closed: 403.", path);
-        case http::Access::kNever:
-            return fmt::format("The endpoint {} is never forwarded: 403.", path);
-    }
-    return endpoint.counts ? "" : fmt::format("Messages to {} are free: no cap is asked.", path);
-}
-
 }  // namespace
 
 http::Response Admin::explain(const Call& call) {
@@ -373,13 +220,9 @@ http::Response Admin::explain(const Call& call) {
           {"open", (*endpoint)->access == http::Access::kOpen},
           {"counts", (*endpoint)->counts}}}
     };
-    Json why = Json::array();
     if (found->aside != nullptr) {
-        why.push_back(fmt::format("The key is not in force: {}: 401.", found->aside->why));
-        why.push_back("To mend it: " + found->aside->cure + ".");
-        why.push_back("So a message is refused.");
         json["goes"] = false;
-        json["why"] = std::move(why);
+        json["why"] = in_words(*found->aside);
         return answer(200, json);
     }
 
@@ -411,28 +254,7 @@ http::Response Admin::explain(const Call& call) {
     }
     json["then"] = shown(fallbacks);
 
-    if (way.served != way.asked) {
-        why.push_back(
-            fmt::format("`{}` is served as `{}`, by `models` of the config.", way.asked, way.served)
-        );
-    }
-    why.push_back(on_plan(way, plan));
-    why.push_back(on_route(way));
-    if (auto line = on_endpoint(**endpoint, path); !line.empty()) why.push_back(std::move(line));
-    for (const auto& state : way.caps) why.push_back(on_cap(state));
-    if ((*endpoint)->counts && way.caps.empty()) why.push_back("No cap covers it.");
-    const bool money = std::ranges::any_of(way.caps, [](const quota::CapState& state) {
-        return state.cap->unit == config::Unit::kMoney;
-    });
-    if (money && way.price == nullptr) why.push_back(on_price(way));
-    for (const auto& one : fallbacks) why.push_back(on_fallback(one));
-    bool goes = false;
-    std::string last = verdict(way, fallbacks, goes);
-    if ((*endpoint)->access != http::Access::kOpen) {
-        goes = false;
-        last = "So a message is refused.";
-    }
-    why.push_back(std::move(last));
+    auto [why, goes] = in_words(plan, **endpoint, path, way, fallbacks);
     json["goes"] = goes;
     json["why"] = std::move(why);
     return answer(200, json);
