@@ -355,6 +355,30 @@ TEST_F(LedgerTest, OldRowsAreRemovedFromTheFileInSteps) {
     EXPECT_EQ(count->integer(1), 2501);
 }
 
+// Its last messages outlive it: they must not be taken for the first of another window.
+TEST_F(LedgerTest, AFixedWindowOfTheLongestSpanDoesNotOpenAgainAfterARestart) {
+    config::CapSet set = caps(2);
+    set[0].period = config::Period::kFixed;
+    set[0].span = hours(32 * 24);
+    LedgerTime end;
+    {
+        Process run(path);
+        ASSERT_EQ(run.pass(set), true);
+        run.clock.advance(hours(32 * 24 - 1));
+        ASSERT_EQ(run.pass(set), true);
+        ASSERT_FALSE(run.pass(set));
+        run.clock.advance(hours(2));
+        end = run.clock.now();
+        EXPECT_EQ(run.used(set), 0U);
+        // Somebody else's, so that something is written and what is old looked for.
+        Decision other = run.admit({}, "bob");
+        ASSERT_TRUE(other.admission);
+        EXPECT_TRUE(run.wait(other.admission->reservation.sequence()));
+    }
+    Process again(path, end);
+    EXPECT_EQ(again.used(set), 0U);
+}
+
 // A crash leaves the file and its WAL as they are; power loss cuts the WAL anywhere and may turn
 // bits over in what was not synced.
 TEST_F(LedgerTest, ATornOrCutWalOpensCleanAndTheCountOnlyLags) {
