@@ -18,7 +18,7 @@ struct Line;
 struct Ticket {
     AccountId key = 0;
     std::shared_ptr<Signal> signal;
-    std::uint64_t call = 0;  // the how manyeth of the line; 0: not called
+    std::uint64_t call = 0;  // counted in the line; 0: never called
     bool called = false;     // and not put back since
     Line* line = nullptr;    // nullptr: it left
 };

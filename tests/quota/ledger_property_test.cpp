@@ -21,16 +21,7 @@ using weir::testing::test_seed;
 using weir::testing::Told;
 using weir::testing::World;
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define WEIR_TEST_IS_SLOW 1
-#endif
-#endif
-#ifdef WEIR_TEST_IS_SLOW
-constexpr std::uint64_t kHistories = 1500;
-#else
 constexpr std::uint64_t kHistories = 10'000;
-#endif
 constexpr int kSteps = 80;
 
 TEST(LedgerProperty, AgreesWithTheModelOverThousandsOfHistories) {

@@ -93,8 +93,9 @@ struct Refusal {
     };
     Why why = Why::kSpent;
     CapState cap;  // of those that refuse: the one that frees last
-    // Until every cap would admit if nothing else happens: at exactly that time, not before. 0 if
-    // never or busy.
+    // Until every cap would admit if nothing else happens: at exactly that time, not before (busy
+    // ones aside, and what asks for more than a limit: it goes when nothing is in flight). A grant
+    // that still runs then is counted in. 0 if never or busy.
     std::chrono::microseconds retry_after{0};
     std::vector<CapState> all;  // that cover it
 };
@@ -149,7 +150,8 @@ public:
     ~Turn();
     // It is its turn: ask again, with all caps. Its signal is notified when this becomes true.
     [[nodiscard]] bool called() const;
-    // Still there: asking with it left it where it was, since it had been called too early.
+    // Still there: asking with it left it where it was, since it had been called too early, or not
+    // at all.
     [[nodiscard]] bool in_line() const;
 
 private:
