@@ -1,6 +1,6 @@
 // What is inside a Ledger: shared by its parts, the decisions (ledger.cpp), the lines before caps
-// at once (ledger_lines.cpp), the start and rare work (ledger_open.cpp) and the writer's thread
-// (ledger_writer.cpp).
+// at once (ledger_lines.cpp), the output gate (ledger_gate.cpp), the start and rare work
+// (ledger_open.cpp) and the writer's thread (ledger_writer.cpp).
 #pragma once
 
 #include <algorithm>
