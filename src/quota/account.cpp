@@ -347,10 +347,7 @@ bool Account::settle(Sequence sequence, const std::optional<Amounts>& used, Ledg
     const Entry before = entries_[index];
     Entry changed = before;
     changed.open = false;
-    if (used) {
-        changed.tokens = static_cast<std::uint32_t>(std::min<std::uint64_t>(used->tokens, ~0U));
-        changed.money = used->money;
-    }
+    if (used) changed.set(*used);
     change(index, changed);
     // One that begins to count only now opens the window that it would have opened.
     for (Counter& counter : counters_) {

@@ -7,9 +7,11 @@
 // from then on, whichever caps that was admitted by.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -64,6 +66,12 @@ struct Entry {
     bool gone = false;      // refunded
     bool granted = false;   // no message under the key's caps
     bool forgiven = false;  // reset: nothing under the key's caps
+
+    void set(const Amounts& amounts) noexcept {
+        constexpr std::uint64_t kMost = std::numeric_limits<std::uint32_t>::max();
+        tokens = static_cast<std::uint32_t>(std::min(amounts.tokens, kMost));
+        money = amounts.money;
+    }
 };
 
 // The two clocks at one moment.

@@ -45,20 +45,14 @@ bool covers(const config::Cap& cap, std::string_view model, std::string_view end
 
 Reservation::Reservation(Reservation&& other) noexcept
     : ledger_(std::exchange(other.ledger_, nullptr)),
-      key_(other.key_),
-      team_(other.team_),
-      grant_(other.grant_),
-      sequence_(other.sequence_),
+      taken_(other.taken_),
       reserved_(other.reserved_) {}
 
 Reservation& Reservation::operator=(Reservation&& other) noexcept {
     if (this != &other) {
         refund();
         ledger_ = std::exchange(other.ledger_, nullptr);
-        key_ = other.key_;
-        team_ = other.team_;
-        grant_ = other.grant_;
-        sequence_ = other.sequence_;
+        taken_ = other.taken_;
         reserved_ = other.reserved_;
     }
     return *this;
@@ -69,11 +63,13 @@ Reservation::~Reservation() {
 }
 
 void Reservation::charge(std::optional<Amounts> used) noexcept {
-    if (Ledger* const ledger = std::exchange(ledger_, nullptr)) ledger->settle(*this, true, used);
+    Ledger* const ledger = std::exchange(ledger_, nullptr);
+    if (used == reserved_) used.reset();
+    if (ledger != nullptr) ledger->charge(taken_, used);
 }
 
 void Reservation::refund() noexcept {
-    if (Ledger* const ledger = std::exchange(ledger_, nullptr)) ledger->settle(*this, false, {});
+    if (Ledger* const ledger = std::exchange(ledger_, nullptr)) ledger->refund(taken_);
 }
 
 // ---------------------------------------------------------------- decisions
@@ -226,29 +222,27 @@ Decision Ledger::Impl::decide(const Ask& ask) {
 }
 
 void Ledger::Impl::take(Decision& decision, const Ask& ask, Grant* grant, LedgerTime now) {
-    const Sequence sequence = ++last_sequence;
+    Taken taken{.key = ask.key, .team = ask.team, .sequence = ++last_sequence};
+    if (grant != nullptr) {
+        taken.grant = grant->id;
+        ++grant->used;
+    }
     Subject* const subject = book.subject(ask.model, ask.endpoint);
     Book::hold(subject);
+    const Amounts amounts = ask.hit ? Amounts() : ask.reserve;
     Entry entry;
     entry.at = now;
-    entry.sequence = sequence;
+    entry.sequence = taken.sequence;
     entry.subject = subject;
-    const Amounts amounts = ask.hit ? Amounts() : ask.reserve;
-    entry.money = amounts.money;
-    entry.tokens = static_cast<std::uint32_t>(std::min<std::uint64_t>(amounts.tokens, ~0U));
+    entry.set(amounts);
     entry.open = !ask.hit;
     entry.granted = grant != nullptr;
     book.add(ask.key, ask.team, entry);
-    const std::uint32_t grant_id = grant == nullptr ? 0 : grant->id;
-    if (grant != nullptr) ++grant->used;
-    queue.push_back({sequence, ask.key, ask.team, grant_id, now, amounts, subject});
-    for (const AccountId id : {ask.key, ask.team, AccountId{Book::kEverybody}}) note_opened(id);
+    queue.push_back({taken, now, amounts, subject});
+    note_opened(taken);
     Admission& admission = decision.admission.emplace();
     admission.granted = grant != nullptr;
-    admission.reservation.key_ = ask.key;
-    admission.reservation.team_ = ask.team;
-    admission.reservation.grant_ = grant_id;
-    admission.reservation.sequence_ = sequence;
+    admission.reservation.taken_ = taken;
     admission.reservation.reserved_ = amounts;
 }
 
@@ -384,62 +378,51 @@ std::vector<CapState> Ledger::peek(
 // ---------------------------------------------------------------- settling
 
 // Out of memory; whether its row is on disk is the caller's to know. False: it is not there.
-bool Ledger::Impl::give_back(
-    AccountId key, AccountId team, std::uint32_t grant, Sequence sequence
-) {
-    if (!book.remove(key, team, sequence)) return false;
-    if (Grant* const used = grant_of(key, grant)) --used->used;
+bool Ledger::Impl::give_back(const Taken& taken) {
+    if (!book.remove(taken.key, taken.team, taken.sequence)) return false;
+    if (Grant* const grant = grant_of(taken.key, taken.grant)) --grant->used;
     return true;
 }
 
-// False: nothing is to be written.
-bool Ledger::Impl::settle(const Settled& message, bool keep, std::optional<Amounts> used) {
-    const Sequence sequence = message.sequence;
-    const auto queued = std::ranges::lower_bound(queue, sequence, {}, &Queued::sequence);
-    const bool in_queue = queued != queue.end() && queued->sequence == sequence;
-    if (!keep) {
-        // Not there: its commit failed, which gave it back, or it is over 32 days old.
-        if (!give_back(message.key, message.team, message.grant, sequence)) return false;
-        pump_all();
-        if (in_queue) {
-            // It keeps its place, since gates may wait for it.
-            book.release(std::exchange(queued->subject, nullptr));
-        } else {
-            refunds.push_back(sequence);
-        }
-        return true;
-    }
-    if (used == message.reserved) used.reset();
-    if (!book.settle(message.key, message.team, sequence, used, tick())) return false;
-    for (const AccountId id : {message.key, message.team, AccountId{Book::kEverybody}}) {
-        note_opened(id);
-    }
-    pump_all();
-    if (!used) return false;
-    if (in_queue) {
-        queued->amounts = *used;
-    } else {
-        settled.push_back({sequence, *used});
-    }
-    return !in_queue;
+// nullptr: it went to the writer's batch already.
+Queued* Ledger::Impl::find_queued(Sequence sequence) {
+    const auto found = std::ranges::lower_bound(queue, sequence, {}, [](const Queued& one) {
+        return one.taken.sequence;
+    });
+    return found == queue.end() || found->taken.sequence != sequence ? nullptr : &*found;
 }
 
-void Ledger::settle(
-    const Reservation& reservation, bool keep, std::optional<Amounts> used
-) noexcept {
-    const Settled message{
-        reservation.key_,
-        reservation.team_,
-        reservation.grant_,
-        reservation.sequence_,
-        reservation.reserved_
-    };
-    bool write = false;
+void Ledger::charge(const Taken& taken, const std::optional<Amounts>& used) noexcept {
     {
         MutexLock lock(impl_->mutex);
-        write = impl_->settle(message, keep, used);
+        Book& book = impl_->book;
+        // Not there: its commit failed, which gave it back, or it is over 32 days old.
+        if (!book.settle(taken.key, taken.team, taken.sequence, used, impl_->tick())) return;
+        impl_->note_opened(taken);
+        impl_->pump_all();
+        if (!used) return;
+        if (Queued* const queued = impl_->find_queued(taken.sequence)) {
+            queued->amounts = *used;
+            return;
+        }
+        impl_->settled.push_back({taken.sequence, *used});
     }
-    if (write) impl_->writer.wake();
+    impl_->writer.wake();
+}
+
+void Ledger::refund(const Taken& taken) noexcept {
+    {
+        MutexLock lock(impl_->mutex);
+        if (!impl_->give_back(taken)) return;
+        impl_->pump_all();
+        if (Queued* const queued = impl_->find_queued(taken.sequence)) {
+            // It keeps its place, since gates may wait for it.
+            impl_->book.release(std::exchange(queued->subject, nullptr));
+        } else {
+            impl_->refunds.push_back(taken.sequence);
+        }
+    }
+    impl_->writer.wake();
 }
 
 std::vector<AccountUsage> Ledger::usage(microseconds span) {

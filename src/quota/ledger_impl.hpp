@@ -21,10 +21,7 @@
 namespace weir::quota {
 
 struct Queued {
-    Sequence sequence = 0;
-    AccountId key = 0;
-    AccountId team = kNobody;
-    std::uint32_t grant = 0;
+    Taken taken;
     LedgerTime at;
     Amounts amounts;
     Subject* subject = nullptr;  // held; nullptr: refunded before it was written
@@ -34,22 +31,6 @@ struct Waiter {
     Sequence sequence = 0;
     std::shared_ptr<Signal> signal;
     bool only_failure = false;
-};
-
-struct Written {
-    Sequence sequence = 0;
-    AccountId key = 0;
-    AccountId team = kNobody;
-    std::uint32_t grant = 0;
-};
-
-// A message that ends.
-struct Settled {
-    AccountId key = 0;
-    AccountId team = kNobody;
-    std::uint32_t grant = 0;
-    Sequence sequence = 0;
-    Amounts reserved;
 };
 
 // A cap that covers the message that is being decided.
@@ -96,7 +77,7 @@ struct Ledger::Impl {
     // The writer's thread only.
     Journal journal;
     Batch batch;
-    std::vector<Written> batch_messages;
+    std::vector<Taken> batch_messages;
     std::vector<AccountId> batch_accounts;
     std::vector<AccountId> batch_opened;
     bool in_flight = false;  // write() was called, neither committed() nor failed() since
@@ -117,6 +98,9 @@ struct Ledger::Impl {
     // What changed about an account's fixed windows is to be written.
     void note_opened(AccountId id) REQUIRES_LOCK(mutex) {
         if (id != kNobody && book.at(id).note_opened()) opened.push_back(id);
+    }
+    void note_opened(const Taken& taken) REQUIRES_LOCK(mutex) {
+        for (const AccountId id : {taken.key, taken.team, Book::kEverybody}) note_opened(id);
     }
     // --- decisions ---
     void expire(std::span<const Level> levels, LedgerTime now) REQUIRES_LOCK(mutex);
@@ -147,10 +131,8 @@ struct Ledger::Impl {
         REQUIRES_LOCK(mutex);
     std::vector<CapState> states(std::string_view model, const Moment& at) REQUIRES_LOCK(mutex);
     void trim(std::span<const Level> levels) REQUIRES_LOCK(mutex);
-    bool settle(const Settled& message, bool keep, std::optional<Amounts> used)
-        REQUIRES_LOCK(mutex);
-    bool give_back(AccountId key, AccountId team, std::uint32_t grant, Sequence sequence)
-        REQUIRES_LOCK(mutex);
+    bool give_back(const Taken& taken) REQUIRES_LOCK(mutex);
+    Queued* find_queued(Sequence sequence) REQUIRES_LOCK(mutex);
     // --- lines before caps at once ---
     Line* find_line(AccountId account, const config::Cap& cap) REQUIRES_LOCK(mutex);
     void pump(Line& line) REQUIRES_LOCK(mutex);

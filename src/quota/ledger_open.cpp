@@ -121,9 +121,7 @@ Result<> Ledger::Impl::load(sqlite::Connection& connection) {
             entry.at = newest;
             entry.sequence = row.sequence;
             entry.subject = *subject;
-            entry.money = row.amounts.money;
-            entry.tokens =
-                static_cast<std::uint32_t>(std::min<std::uint64_t>(row.amounts.tokens, ~0U));
+            entry.set(row.amounts);
             entry.granted = row.grant != 0;
             if (Grant* const grant = grant_of(*key, row.grant)) ++grant->used;
             if (const auto own = resets.find(*key); own != resets.end()) {

@@ -48,24 +48,24 @@ void Ledger::Impl::take_batch() {
     batch.settled = std::exchange(settled, {});
     while (!queue.empty() && batch_messages.size() < kBatch) {
         const Queued& next = queue.front();
-        batch.last_sequence = next.sequence;
+        batch.last_sequence = next.taken.sequence;
         if (next.subject != nullptr) {
-            const std::int64_t team = next.team == kNobody ? 0 : store(next.team);
+            const std::int64_t team = next.taken.team == kNobody ? 0 : store(next.taken.team);
             if (!std::exchange(next.subject->stored, true)) {
                 batch.subjects.push_back(
                     {next.subject->row, next.subject->model, next.subject->endpoint}
                 );
             }
             batch.messages.push_back(
-                {.sequence = next.sequence,
-                 .account = store(next.key),
+                {.sequence = next.taken.sequence,
+                 .account = store(next.taken.key),
                  .team = team,
                  .subject = next.subject->row,
                  .at = next.at,
                  .amounts = next.amounts,
-                 .grant = next.grant}
+                 .grant = next.taken.grant}
             );
-            batch_messages.push_back({next.sequence, next.key, next.team, next.grant});
+            batch_messages.push_back(next.taken);
             book.release(next.subject);
         }
         queue.pop_front();
@@ -162,14 +162,12 @@ void Ledger::failed(const Error& /*error*/) noexcept {
                 if (impl_->doubtful.empty()) impl_->doubtful.first = impl_->decided + 1;
                 impl_->doubtful.last = impl_->batch.last_sequence;
             }
-            for (const Written& one : impl_->batch_messages) {
-                impl_->give_back(one.key, one.team, one.grant, one.sequence);
-            }
+            for (const Taken& one : impl_->batch_messages) impl_->give_back(one);
         }
         // Those behind it would wait for as long as the disk is down: they get their answer now.
         for (const Queued& one : impl_->queue) {
             if (one.subject == nullptr) continue;
-            impl_->give_back(one.key, one.team, one.grant, one.sequence);
+            impl_->give_back(one.taken);
             impl_->book.release(one.subject);
         }
         impl_->queue.clear();

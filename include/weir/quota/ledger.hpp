@@ -102,6 +102,14 @@ struct Refusal {
 
 class Ledger;
 
+// An admitted message, and whose counts it is in.
+struct Taken {
+    AccountId key = 0;
+    AccountId team = kNobody;
+    std::uint32_t grant = 0;  // 0: none
+    Sequence sequence = 0;
+};
+
 // One admitted message, held by the flight's producer. Settle it once: charge() keeps it, refund()
 // (or dropping it) gives it back; either gives back its places at once. If the process dies first
 // it stays counted, with all that it had reserved. Move-only; any thread. REQUIRES: the ledger
@@ -117,17 +125,14 @@ public:
     void charge(std::optional<Amounts> used = std::nullopt) noexcept;
     void refund() noexcept;
     // 0: holds nothing and never did.
-    [[nodiscard]] Sequence sequence() const noexcept { return sequence_; }
+    [[nodiscard]] Sequence sequence() const noexcept { return taken_.sequence; }
     [[nodiscard]] bool open() const noexcept { return ledger_ != nullptr; }
     [[nodiscard]] const Amounts& reserved() const noexcept { return reserved_; }
 
 private:
     friend class Ledger;
     Ledger* ledger_ = nullptr;
-    AccountId key_ = 0;
-    AccountId team_ = kNobody;
-    std::uint32_t grant_ = 0;
-    Sequence sequence_ = 0;
+    Taken taken_;
     Amounts reserved_;
 };
 
@@ -275,7 +280,8 @@ private:
     friend class Turn;
     struct Impl;
     explicit Ledger(std::unique_ptr<Impl> impl) noexcept;
-    void settle(const Reservation& reservation, bool keep, std::optional<Amounts> used) noexcept;
+    void charge(const Taken& taken, const std::optional<Amounts>& used) noexcept;
+    void refund(const Taken& taken) noexcept;
     std::unique_ptr<Impl> impl_;
 };
 
