@@ -30,6 +30,11 @@ std::uint64_t amount_of(const Cap& cap, const Ask& ask) noexcept {
     return 0;
 }
 
+std::uint64_t left_of(const Grant& grant, std::string_view model, LedgerTime now) noexcept {
+    const bool runs = grant.until > now && grant.used < grant.messages;
+    return runs && glob_match(grant.models, model) ? grant.messages - grant.used : 0;
+}
+
 bool by_grant(const Claim& claim) noexcept {
     return claim.level->whose == Whose::kKey && claim.cap->unit == Unit::kMessages &&
            claim.cap->period != Period::kAtOnce;
@@ -124,8 +129,7 @@ Grant* Ledger::Impl::find_grant(AccountId key, std::string_view model, LedgerTim
     if (own == grants.end()) return nullptr;
     Grant* best = nullptr;
     for (Grant& grant : own->second) {
-        if (grant.until <= now || grant.used >= grant.messages) continue;
-        if (!glob_match(grant.models, model)) continue;
+        if (left_of(grant, model, now) == 0) continue;
         // The one that is lost first.
         if (best == nullptr || grant.until < best->until) best = &grant;
     }
@@ -144,10 +148,7 @@ std::uint64_t Ledger::Impl::granted(AccountId key, std::string_view model, Ledge
     const auto own = grants.find(key);
     if (own == grants.end()) return 0;
     std::uint64_t left = 0;
-    for (const Grant& grant : own->second) {
-        if (grant.until <= now || grant.used >= grant.messages) continue;
-        if (glob_match(grant.models, model)) left += grant.messages - grant.used;
-    }
+    for (const Grant& grant : own->second) left += left_of(grant, model, now);
     return left;
 }
 
@@ -155,10 +156,8 @@ std::uint64_t Ledger::Impl::granted(AccountId key, std::string_view model, Ledge
 const Cap& Ledger::Impl::tightest(const Claim& claim) {
     const Cap* cap = claim.cap;
     for (const Claim& other : claims) {
-        const bool same = other.level->account == claim.level->account && !other.cap->warn &&
-                          other.cap->period == Period::kAtOnce &&
-                          other.cap->models == cap->models &&
-                          other.cap->endpoints == cap->endpoints;
+        const bool same = other.level->account == claim.level->account && has_line(*other.cap) &&
+                          same_messages(*other.cap, *cap);
         if (same && other.cap->limit < cap->limit) cap = other.cap;
     }
     return *cap;
@@ -172,7 +171,7 @@ void Ledger::Impl::judge(Claim& claim, const Ask& ask) {
         std::uint64_t taken = counter.open;
         bool behind_others = false;
         // A cap that only warns has no line; one with the same name as it may.
-        Line* const line = cap.warn ? nullptr : find_line(claim.level->account, cap);
+        Line* const line = has_line(cap) ? find_line(claim.level->account, cap) : nullptr;
         if (line != nullptr) {
             const std::uint64_t before = std::exchange(line->cap, tightest(claim)).limit;
             line->recheck = false;

@@ -42,10 +42,8 @@ bool Turn::in_line() const {
 
 Line* Ledger::Impl::find_line(AccountId account, const config::Cap& cap) {
     if (lines.empty()) return nullptr;
-    const auto found = std::ranges::find_if(lines, [&](const Line& line) {
-        return line.account == account && line.cap.models == cap.models &&
-               line.cap.endpoints == cap.endpoints;
-    });
+    const auto found =
+        std::ranges::find_if(lines, [&](const Line& line) { return line.is_before(account, cap); });
     return found == lines.end() ? nullptr : &*found;
 }
 
@@ -66,9 +64,8 @@ void Ledger::Impl::use_turn(const std::shared_ptr<Ticket>& ticket, bool admitted
     Line* const line = ticket->line;
     if (line == nullptr) return;
     const bool too_early = !admitted && std::ranges::any_of(claims, [line](const Claim& claim) {
-        return claim.refuses && !claim.cap->warn && claim.level->account == line->account &&
-               claim.cap->period == config::Period::kAtOnce &&
-               claim.cap->models == line->cap.models && claim.cap->endpoints == line->cap.endpoints;
+        return claim.refuses && has_line(*claim.cap) &&
+               line->is_before(claim.level->account, *claim.cap);
     });
     if (!too_early) return step_out(ticket);
     // One that asks without having been called stays where it is.
@@ -95,7 +92,7 @@ std::optional<Turn> Ledger::wait(
             const bool refused = std::ranges::any_of(refusal.all, [&cap](const CapState& state) {
                 return state.cap == &cap && state.refuses;
             });
-            if (!refused || cap.warn || cap.period != config::Period::kAtOnce) continue;
+            if (!refused || !has_line(cap)) continue;
             Line* line = impl_->find_line(level.account, cap);
             if (line == nullptr) {
                 line = &impl_->lines.emplace_back();

@@ -13,6 +13,15 @@
 
 namespace weir::quota {
 
+// Before this cap messages may wait; those of `mode: warn` let everybody through.
+[[nodiscard]] inline bool has_line(const config::Cap& cap) noexcept {
+    return cap.period == config::Period::kAtOnce && !cap.warn;
+}
+// Of one account they have one line, whatever their limits.
+[[nodiscard]] inline bool same_messages(const config::Cap& a, const config::Cap& b) noexcept {
+    return a.models == b.models && a.endpoints == b.endpoints;
+}
+
 struct Line;
 
 struct Ticket {
@@ -40,6 +49,9 @@ struct Line {
     void put_back(const std::shared_ptr<Ticket>& ticket);
     // Out of the line, called or not.
     void leave(Ticket& ticket);
+    [[nodiscard]] bool is_before(AccountId whose, const config::Cap& one) const noexcept {
+        return account == whose && same_messages(cap, one);
+    }
     [[nodiscard]] bool empty() const noexcept { return waiting == 0 && called == 0; }
 };
 
