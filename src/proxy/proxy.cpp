@@ -47,19 +47,6 @@ http::RateUnit unit_of(const config::Cap& cap) noexcept {
     return http::RateUnit::kRequests;
 }
 
-// Of the whole window: a calendar one is as long as the one that runs.
-std::chrono::seconds window_of(const config::Cap& cap) {
-    using config::Period;
-    if (cap.period == Period::kAtOnce) return {};
-    if (cap.span.count() > 0 || !cap.zone) return cap.span;
-    const auto now =
-        std::chrono::floor<std::chrono::microseconds>(std::chrono::system_clock::now());
-    const TimeZone::Bounds bounds = cap.period == Period::kDay    ? cap.zone->day(now)
-                                    : cap.period == Period::kWeek ? cap.zone->week(now)
-                                                                  : cap.zone->month(now);
-    return std::chrono::duration_cast<std::chrono::seconds>(bounds.end - bounds.begin);
-}
-
 std::string_view prefix_of(quota::Whose whose) noexcept {
     switch (whose) {
         case quota::Whose::kTeam:
@@ -140,7 +127,7 @@ void decorate(Worker& worker, Exchange& x, http::Fields& fields) {
                  std::string(prefix_of(state.whose)) + state.cap->models + " " + state.cap->allow,
              .limit = state.window.limit,
              .remaining = state.window.remaining(),
-             .window = window_of(*state.cap),
+             .window = state.window.length,
              .next_free = state.window.next_free,
              .full_reset = state.window.full_reset,
              .unit = unit_of(*state.cap)}

@@ -142,7 +142,10 @@ void Account::advance(Counter& counter, const config::Cap& cap, const Moment& mo
         case Period::kWeek:
         case Period::kMonth: {
             // By the wall clock, whatever it says; only the time since then is the ledger's own.
-            const TimeZone::Bounds bounds = bounds_of(cap, moment.wall);
+            TimeZone::Bounds& bounds = counter.bounds;
+            if (moment.wall < bounds.begin || moment.wall >= bounds.end) {
+                bounds = bounds_of(cap, moment.wall);
+            }
             seek(counter, moment.now - (moment.wall - bounds.begin) - kTick);
             counter.ends = moment.now + (bounds.end - moment.wall);
             break;
@@ -234,6 +237,12 @@ WindowState Account::state(std::size_t index, std::uint64_t limit, const Moment&
     const Counter& counter = counters_[index];
     WindowState state;
     state.limit = limit;
+    state.length = counter.span;
+    if (counter.span.count() == 0) {
+        state.length = std::chrono::duration_cast<std::chrono::seconds>(
+            counter.bounds.end - counter.bounds.begin
+        );
+    }
     if (counter.period == Period::kAtOnce) {
         state.used = counter.open;
         return state;

@@ -98,6 +98,7 @@ struct Counter {
     std::uint64_t reserved = 0;  // of the sum, by entries in flight
     std::uint64_t open = 0;      // entries in flight, in the window or not
     LedgerTime ends;             // kFixed, kDay...: when the window does (as of the last look)
+    TimeZone::Bounds bounds{};   // kDay...: of the window, as of the last look; looked up once each
     bool running = false;        // kFixed: a window is open
 
     [[nodiscard]] bool covers(const Entry& entry) const { return pattern->fits(*entry.subject); }

@@ -13,6 +13,8 @@ using Sequence = std::uint64_t;
 // Amounts are in the cap's unit: messages, tokens or nano-dollars.
 struct WindowState {
     std::uint64_t limit = 0;
+    // Of the whole window; a calendar one is as long as the one that runs. 0: at once.
+    std::chrono::seconds length{0};
     std::uint64_t used = 0;   // of a cap at once: in flight
     std::uint64_t extra = 0;  // messages granted beside the limit, for this model, not yet used
     // Until more is free than now (until something is, where more is used than a lowered limit
