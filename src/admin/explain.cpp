@@ -42,10 +42,6 @@ Ruling rule_on(const config::Plan& plan, std::string_view asked, std::string_vie
     return {};
 }
 
-std::string name_of(const config::Cap& cap) {
-    return cap.models + " " + cap.allow;
-}
-
 struct Question {
     const Services& services;
     const config::Config& config;
@@ -81,7 +77,7 @@ std::vector<Fallback> fallbacks_of(const Question& question, const Way& first) {
         std::vector<std::pair<std::string, std::string>> further;
         for (const auto& state : way.caps) {
             const config::Cap& cap = *state.cap;
-            if (!cap.warn && !cap.then.empty()) further.emplace_back(cap.then, name_of(cap));
+            if (!cap.warn && !cap.then.empty()) further.emplace_back(cap.then, cap.name());
         }
         next.insert(next.begin(), further.begin(), further.end());
     };

@@ -10,8 +10,6 @@
 #include "weir/proxy/meters.hpp"
 #include "weir/proxy/proxy.hpp"
 
-#include "producer.hpp"
-
 namespace weir::proxy {
 
 namespace {
@@ -108,10 +106,6 @@ const quota::CapState* line_of(const Refusal& refusal) {
     return line;
 }
 
-std::string name_of(const config::Cap& cap) {
-    return cap.models + " " + cap.allow;
-}
-
 // A field's value: what is not printable ASCII is of no use there.
 std::string as_field(std::string text) {
     for (char& c : text) {
@@ -130,7 +124,7 @@ std::vector<Then> thens_of(const Refusal& refusal) {
     std::vector<Then> thens;
     for (const quota::CapState& state : refusal.all) {
         if (!state.refuses || state.cap->warn || state.cap->then.empty()) continue;
-        thens.push_back({state.cap->then, name_of(*state.cap)});
+        thens.push_back({state.cap->then, state.cap->name()});
     }
     return thens;
 }
@@ -144,7 +138,7 @@ std::string notice_of(const Exchange& x) {
         if (!notice.empty()) notice += "; ";
         notice += fmt::format(
             "{}: {} of {} used{}",
-            name_of(cap),
+            cap.name(),
             number_of(cap, state.window.used),
             cap.amount_in_words(cap.limit),
             what
@@ -176,7 +170,7 @@ Proxy::Problem Proxy::decide(
          .team = member->team,
          .levels = member->levels,
          .model = x.served_model,
-         .endpoint = x.endpoint_path(),
+         .endpoint = http::path_behind_v1(x.path),
          .reserve = x.reserve,
          .hit = hit,
          .turn = turn}
@@ -220,7 +214,7 @@ Awaitable<Proxy::Problem> Proxy::ask_caps(
                  .team = member->team,
                  .levels = member->levels,
                  .model = x.served_model,
-                 .endpoint = x.endpoint_path()},
+                 .endpoint = http::path_behind_v1(x.path)},
                 *x.refusal,
                 signal
             );

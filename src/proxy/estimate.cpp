@@ -30,7 +30,7 @@ Covered covered_by(const Exchange& x) {
     for (const quota::Level& level : x.member->levels) {
         for (const config::Cap& cap : *level.caps) {
             if (cap.unit == config::Unit::kMessages) continue;
-            if (!quota::covers(cap, x.served_model, x.endpoint_path())) continue;
+            if (!quota::covers(cap, x.served_model, http::path_behind_v1(x.path))) continue;
             covered.tokens = true;
             if (cap.unit == config::Unit::kMoney && !cap.warn) covered.money = &cap;
         }

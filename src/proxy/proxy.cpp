@@ -116,15 +116,16 @@ void decorate(Worker& worker, Exchange& x, http::Fields& fields) {
     if (x.member == nullptr) return;
     if (!std::exchange(x.caps_known, true)) {
         x.caps_of = x.snapshot;
-        x.caps = worker.shared.ledger.peek(x.member->levels, x.served_model, x.endpoint_path());
+        x.caps = worker.shared.ledger.peek(
+            x.member->levels, x.served_model, http::path_behind_v1(x.path)
+        );
     }
     std::vector<http::RateState> states;
     states.reserve(x.caps.size());
     for (const quota::CapState& state : x.caps) {
         if (state.cap->warn) continue;  // it limits nothing
         states.push_back(
-            {.name =
-                 std::string(prefix_of(state.whose)) + state.cap->models + " " + state.cap->allow,
+            {.name = std::string(prefix_of(state.whose)) + state.cap->name(),
              .limit = state.window.limit,
              .remaining = state.window.remaining(),
              .window = state.window.length,
@@ -136,10 +137,8 @@ void decorate(Worker& worker, Exchange& x, http::Fields& fields) {
     http::add_rate_headers(fields, states);
     if (!x.fallback.empty()) fields.set("x-weir-fallback", x.fallback);
     if (x.refusal) return;
-    if (std::string notice = notice_of(x); !notice.empty()) {
-        x.noticed = true;
-        fields.set("x-weir-notice", notice);
-    }
+    x.notice = notice_of(x);
+    if (!x.notice.empty()) fields.set("x-weir-notice", x.notice);
 }
 
 Awaitable<> Proxy::serve(ClientStream& client) {

@@ -46,11 +46,7 @@ std::string cap_text(const Exchange& x) {
     }
     if (tightest == nullptr) return {};
     return fmt::format(
-        "{} {} {}/{}",
-        tightest->cap->models,
-        tightest->cap->allow,
-        tightest->window.used,
-        tightest->window.limit
+        "{} {}/{}", tightest->cap->name(), tightest->window.used, tightest->window.limit
     );
 }
 
@@ -93,7 +89,7 @@ void log_request(
         if (!upstream.empty()) fmt::format_to(out, " upstream={}", upstream);
         if (!cap.empty()) fmt::format_to(out, " cap=\"{}\"", cap);
         if (!x.fallback.empty()) fmt::format_to(out, " served={}", json_quote(x.served_model));
-        if (x.noticed) fmt::format_to(out, " notice={}", json_quote(notice_of(x)));
+        if (!x.notice.empty()) fmt::format_to(out, " notice={}", json_quote(x.notice));
         if (!x.error_code.empty()) fmt::format_to(out, " error={}", x.error_code);
         if (x.broken) fmt::format_to(out, " broken");
         fmt::format_to(out, " id={}", x.id);
@@ -120,7 +116,7 @@ void log_request(
         cache_text(x),
         json_quote(upstream),
         json_quote(cap),
-        json_quote(x.noticed ? notice_of(x) : std::string()),
+        json_quote(x.notice),
         json_quote(x.error_code),
         x.broken,
         total_ms,

@@ -49,6 +49,8 @@ struct Cap {
     std::chrono::milliseconds queue{0};    // kAtOnce: how long a message waits for its turn
     bool warn = false;                     // `mode: warn`: admits all the same, and tells
 
+    // To people, where there is little room: "gpt-4* 100/4h".
+    [[nodiscard]] std::string name() const { return models + " " + allow; }
     // Stable name of what is counted, whatever the limit: "messages|gpt-4*||rolling|14400".
     [[nodiscard]] std::string counter() const;
     // "100 messages in any 4 h for gpt-4*", "5 usd in any 30 days for all models", "4 messages at

@@ -2,13 +2,11 @@
 // fills in its part; the log line at the end tells it.
 #pragma once
 
-#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "weir/base/buffer.hpp"
@@ -42,11 +40,6 @@ struct Exchange {
     Deadline::Clock::time_point begun;
     SnapshotPtr snapshot;
     std::string path;
-    // What caps call the endpoint: the path behind "/v1/".
-    [[nodiscard]] std::string_view endpoint_path() const noexcept {
-        constexpr std::size_t kPrefix = std::string_view("/v1/").size();
-        return std::string_view(path).substr(std::min(path.size(), kPrefix));
-    }
     // 2 authenticate
     const Member* member = nullptr;  // owned by *snapshot
     // 3 endpoint
@@ -79,7 +72,7 @@ struct Exchange {
     std::string first_model;  // the model that the client asked for, if another one answers
     // `hits: counted`: what a hit or a follower took; charged when it was answered.
     quota::Reservation hit;
-    bool noticed = false;  // the answer says that a cap is nearly used up
+    std::string notice;  // x-weir-notice: caps that are nearly used up; empty: none
     bool caps_known = false;
     // 8 fly
     std::shared_ptr<CallReport> call;
