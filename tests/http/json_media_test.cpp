@@ -10,6 +10,7 @@
 #include "weir/http/json_request.hpp"
 
 #include "http/random_json.hpp"
+#include "http/read_request.hpp"
 
 namespace weir::http {
 
@@ -21,12 +22,6 @@ namespace {
 
 using test::Node;
 using test::Random;
-
-JsonRequest read(std::string_view body) {
-    auto request = read_json_request(Buffer::copy_of(body), true);
-    EXPECT_TRUE(request) << body;
-    return request ? *request : JsonRequest{};
-}
 
 // In a message of a chat, an item of responses, a tool's result and so on.
 std::vector<std::string> places_of(const std::string& part) {

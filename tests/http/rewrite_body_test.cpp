@@ -11,18 +11,13 @@
 #include "weir/http/json_request.hpp"
 
 #include "http/random_json.hpp"
+#include "http/read_request.hpp"
 
 namespace weir::http {
 namespace {
 
 using test::Node;
 using test::Random;
-
-JsonRequest read(std::string_view body) {
-    auto request = read_json_request(Buffer::copy_of(body), true);
-    EXPECT_TRUE(request) << body;
-    return request ? *request : JsonRequest{};
-}
 
 std::string rewrite(
     std::string_view body, std::optional<std::string_view> model, bool include_usage

@@ -10,13 +10,6 @@ namespace {
 
 using nlohmann::json;
 
-json parsed(const Answer& answer) {
-    json body = json::parse(answer.body, nullptr, false);
-    if (body.is_object()) return body;
-    ADD_FAILURE() << "not a JSON object: " << answer.raw_head << answer.body;
-    return json::object();
-}
-
 struct Made {
     std::string id;
     std::string key;

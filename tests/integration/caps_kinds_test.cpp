@@ -10,19 +10,6 @@ namespace {
 
 using nlohmann::json;
 
-Answer send(
-    const TestGateway& gateway,
-    const std::string& content,
-    const std::string& model = "gpt-4",
-    const char* key = kAlice,
-    bool stream = false,
-    const std::string& more = ""
-) {
-    return ask(
-        gateway.port(), {.key = key, .body = chat_body(content, stream, model, more), .fields = {}}
-    );
-}
-
 // Says "an answer" that took 7 tokens of input, 2 of them cached, and 3 of output; names the model
 // that it was asked for.
 void say_with_usage(Wire& wire, const SeenRequest& request) {

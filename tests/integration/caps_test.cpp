@@ -7,15 +7,6 @@
 namespace weir::test {
 namespace {
 
-Answer send(
-    const TestGateway& gateway,
-    const std::string& content,
-    const std::string& model = "gpt-4",
-    const char* key = kAlice
-) {
-    return ask(gateway.port(), {.key = key, .body = chat_body(content, false, model)});
-}
-
 TEST(Caps, EveryAnswerTellsHowTheyStand) {
     FakeUpstream upstream(say_an_answer);
     TestGateway gateway(

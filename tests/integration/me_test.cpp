@@ -14,24 +14,8 @@ namespace {
 
 using nlohmann::json;
 
-json parsed(const Answer& answer) {
-    json body = json::parse(answer.body, nullptr, false);
-    if (body.is_object()) return body;
-    ADD_FAILURE() << "not a JSON object: " << answer.raw_head << answer.body;
-    return json::object();
-}
-
 Answer ask_me(const TestGateway& gateway, const char* key = kAlice, const char* method = "GET") {
     return ask(gateway.port(), {.method = method, .path = "/api/me", .key = key});
-}
-
-Answer send(
-    const TestGateway& gateway,
-    const std::string& content,
-    const std::string& model = "gpt-4",
-    const char* key = kAlice
-) {
-    return ask(gateway.port(), {.key = key, .body = chat_body(content, false, model)});
 }
 
 // Says "an answer" that took 5 tokens of input, 2 of them cached, and 3 of output.

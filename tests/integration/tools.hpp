@@ -65,6 +65,28 @@ inline nlohmann::json expect_error(const Answer& answer, int status, std::string
     return error;
 }
 
+// The JSON object that an answer is.
+inline nlohmann::json parsed(const Answer& answer) {
+    nlohmann::json body = nlohmann::json::parse(answer.body, nullptr, false);
+    if (body.is_object()) return body;
+    ADD_FAILURE() << "not a JSON object: " << answer.raw_head << answer.body;
+    return nlohmann::json::object();
+}
+
+// A chat with that question.
+inline Answer send(
+    const TestGateway& gateway,
+    const std::string& content,
+    const std::string& model = "gpt-4",
+    const char* key = kAlice,
+    bool stream = false,
+    const std::string& more = ""
+) {
+    return ask(
+        gateway.port(), {.key = key, .body = chat_body(content, stream, model, more), .fields = {}}
+    );
+}
+
 [[nodiscard]] inline Answer admin(
     const TestGateway& gateway, std::string method, std::string path, std::string body = ""
 ) {
