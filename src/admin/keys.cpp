@@ -69,11 +69,12 @@ Checked<Found> find_key(
 std::vector<quota::Level> levels_of(
     const Services& services, const config::Config& config, const keys::Key& key
 ) {
-    return quota::levels_of(
-        services.ledger,
-        config,
-        {.name = key.name, .team = key.team, .plan = key.plan, .declared = key.declared}
-    );
+    return quota::standing_of(
+               services.ledger,
+               config,
+               {.name = key.name, .team = key.team, .plan = key.plan, .declared = key.declared}
+    )
+        .levels;
 }
 
 http::Response Admin::list_keys(const Call&) {

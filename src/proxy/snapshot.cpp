@@ -57,13 +57,14 @@ Result<SnapshotPtr> make_snapshot(
         Member& member = snapshot->members.emplace_back();
         member.key = &key;
         member.plan = plan;
-        member.account = ledger.account(key.name);
-        if (!key.team.empty()) member.team = ledger.team(key.team);
-        member.levels = quota::levels_of(
+        quota::Standing standing = quota::standing_of(
             ledger,
             *config,
             {.name = key.name, .team = key.team, .plan = key.plan, .declared = key.declared}
         );
+        member.account = standing.key;
+        member.team = standing.team;
+        member.levels = std::move(standing.levels);
         member.scope = cache::scope_of(config->cache.scope, key.name, key.team);
     }
     snapshot->secrets = forms_of_upstream_keys(*config);

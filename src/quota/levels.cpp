@@ -2,25 +2,26 @@
 
 namespace weir::quota {
 
-std::vector<Level> levels_of(Ledger& ledger, const config::Config& config, const Holder& holder) {
-    std::vector<Level> levels;
-    const auto add = [&levels](Whose whose, AccountId account, const config::CapSet& caps) {
-        if (!caps.empty()) levels.push_back({whose, account, &caps});
+Standing standing_of(Ledger& ledger, const config::Config& config, const Holder& holder) {
+    Standing standing;
+    standing.key = ledger.account(holder.name);
+    if (!holder.team.empty()) standing.team = ledger.team(holder.team);
+    const auto add = [&standing](Whose whose, AccountId account, const config::CapSet& caps) {
+        if (!caps.empty()) standing.levels.push_back({whose, account, &caps});
     };
-    const AccountId own = ledger.account(holder.name);
     if (const config::Plan* const plan = config.find_plan(holder.plan)) {
-        add(Whose::kKey, own, plan->caps);
+        add(Whose::kKey, standing.key, plan->caps);
     }
     if (holder.declared) {
         const config::CapSet* const caps = config.find_key_caps(holder.name);
-        if (caps != nullptr) add(Whose::kKey, own, *caps);
+        if (caps != nullptr) add(Whose::kKey, standing.key, *caps);
     }
     if (!holder.team.empty()) {
         const config::Team* const team = config.find_team(holder.team);
-        if (team != nullptr) add(Whose::kTeam, ledger.team(holder.team), team->caps);
+        if (team != nullptr) add(Whose::kTeam, standing.team, team->caps);
     }
     add(Whose::kAll, ledger.everybody(), config.caps);
-    return levels;
+    return standing;
 }
 
 }  // namespace weir::quota

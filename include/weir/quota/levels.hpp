@@ -16,9 +16,16 @@ struct Holder {
     bool declared = false;  // the key is in the config, and may have caps of its own there
 };
 
-// Its plan's, its own, its team's, the global ones; those without any caps are left out. `config`
-// owns them.
-[[nodiscard]] std::vector<Level> levels_of(
+// Where its messages are counted, and what they have to pass.
+struct Standing {
+    AccountId key = 0;
+    AccountId team = kNobody;
+    // The caps of its plan, its own, its team's, the global ones; those without any are left out.
+    // The config owns them.
+    std::vector<Level> levels;
+};
+
+[[nodiscard]] Standing standing_of(
     Ledger& ledger, const config::Config& config, const Holder& holder
 );
 
