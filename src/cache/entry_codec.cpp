@@ -8,7 +8,7 @@ namespace weir::cache {
 
 namespace {
 
-constexpr std::uint64_t kFormat = 1;
+constexpr std::uint64_t kFormat = 2;
 constexpr std::size_t kIntegerBytes = 8;
 
 void put_integer(std::string& out, std::uint64_t value) {
@@ -64,7 +64,8 @@ private:
 }  // namespace
 
 std::string encode_entry(const Entry& entry) {
-    std::size_t size = 8 * kIntegerBytes + entry.content_type.size() + entry.model.size();
+    std::size_t size = 16 * kIntegerBytes + entry.content_type.size() + entry.model.size() +
+                       entry.owner.size() + entry.times_ms.size() * kIntegerBytes;
     for (const std::string& part : entry.parts) size += kIntegerBytes + part.size();
     std::string out;
     out.reserve(size);
@@ -75,6 +76,14 @@ std::string encode_entry(const Entry& entry) {
     put_integer(out, static_cast<std::uint64_t>(entry.expires_at_s));
     put_text(out, entry.content_type);
     put_text(out, entry.model);
+    put_text(out, entry.owner);
+    put_integer(out, entry.usage ? 1 : 0);
+    const http::Usage usage = entry.usage.value_or(http::Usage());
+    put_integer(out, usage.input);
+    put_integer(out, usage.cached_input);
+    put_integer(out, usage.output);
+    put_integer(out, entry.times_ms.size());
+    for (const std::uint32_t time : entry.times_ms) put_integer(out, time);
     put_integer(out, entry.parts.size());
     for (const std::string& part : entry.parts) put_text(out, part);
     return out;
@@ -90,6 +99,16 @@ std::optional<Entry> decode_entry(std::string_view bytes) {
     entry.expires_at_s = static_cast<std::int64_t>(reader.integer());
     entry.content_type = reader.text();
     entry.model = reader.text();
+    entry.owner = reader.text();
+    const bool has_usage = reader.integer() != 0;
+    const http::Usage usage{reader.integer(), reader.integer(), reader.integer()};
+    if (has_usage) entry.usage = usage;
+    const std::uint64_t times = reader.integer();
+    if (times > reader.left() / kIntegerBytes) return std::nullopt;
+    entry.times_ms.reserve(times);
+    for (std::uint64_t i = 0; i < times; ++i) {
+        entry.times_ms.push_back(static_cast<std::uint32_t>(reader.integer()));
+    }
     const std::uint64_t parts = reader.integer();
     // Each part has at least its length: no reserve() of what cannot be there.
     if (parts > reader.left() / kIntegerBytes) return std::nullopt;

@@ -39,7 +39,8 @@ std::uint64_t parts_bytes(const Entry& entry) noexcept {
 }  // namespace
 
 std::size_t Entry::bytes() const noexcept {
-    std::size_t bytes = sizeof(Entry) + key_text.size() + content_type.size() + model.size();
+    std::size_t bytes = sizeof(Entry) + key_text.size() + content_type.size() + model.size() +
+                        owner.size() + times_ms.size() * sizeof(times_ms[0]);
     for (const std::string& part : parts) bytes += sizeof(std::string) + part.size();
     return bytes;
 }

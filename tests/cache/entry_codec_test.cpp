@@ -18,6 +18,9 @@ Entry sample() {
     entry.content_type = "text/event-stream";
     entry.status = 206;
     entry.model = "m";
+    entry.owner = "alice";
+    entry.usage = http::Usage{.input = 7, .cached_input = 3, .output = 9};
+    entry.times_ms = {0, 20, 4'000'000'000};
     entry.stored_at_s = 5;
     entry.expires_at_s = -1;
     return entry;
@@ -30,6 +33,9 @@ TEST(EntryCodec, DecodesWhatItEncoded) {
     EXPECT_EQ(decoded->content_type, "text/event-stream");
     EXPECT_EQ(decoded->status, 206);
     EXPECT_EQ(decoded->model, "m");
+    EXPECT_EQ(decoded->owner, "alice");
+    EXPECT_EQ(decoded->usage, sample().usage);
+    EXPECT_EQ(decoded->times_ms, sample().times_ms);
     EXPECT_EQ(decoded->stored_at_s, 5);
     EXPECT_EQ(decoded->expires_at_s, -1);
     EXPECT_TRUE(decoded->stream);

@@ -19,6 +19,7 @@
 #include "weir/base/awaitable.hpp"
 #include "weir/base/error.hpp"
 #include "weir/cache/cache_key.hpp"
+#include "weir/http/answer.hpp"
 
 namespace weir::cache {
 
@@ -27,9 +28,15 @@ struct Entry {
     std::string key_text;
     bool stream = false;             // blocks of a stream, else one JSON body
     std::vector<std::string> parts;  // the blocks, or the body alone
+    // Of a stream: when each part came, in milliseconds behind the first. Empty: not known.
+    std::vector<std::uint32_t> times_ms;
     std::string content_type;
     int status = 200;
-    std::string model;             // served, for stats and clearing
+    std::string model;  // served, for stats and clearing
+    std::string owner;  // the key whose message paid for it, for clearing
+    // What it took, as its upstream said. A chat or completion stream has a value exactly if one of
+    // its parts tells it.
+    std::optional<http::Usage> usage;
     std::int64_t stored_at_s = 0;  // wall time
     std::int64_t expires_at_s = 0;
     [[nodiscard]] std::size_t bytes() const noexcept;  // about what it takes in memory
