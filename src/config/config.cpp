@@ -1,10 +1,37 @@
 #include "weir/config/config.hpp"
 
 #include <algorithm>
+#include <optional>
 
 #include "weir/base/text.hpp"
 
 namespace weir::config {
+
+namespace {
+
+// The first of the rules for that model of that plan that says something.
+template <class Value>
+Value rule_of(
+    const Cache& cache,
+    std::optional<Value> CacheRule::* said,
+    Value otherwise,
+    std::string_view asked,
+    std::string_view served,
+    std::string_view plan
+) noexcept {
+    for (const CacheRule& rule : cache.rules) {
+        if (!(rule.*said)) continue;
+        const bool right_plan =
+            rule.plans.empty() || std::ranges::find(rule.plans, plan) != rule.plans.end();
+        const auto names = [&](const std::string& pattern) {
+            return glob_match(pattern, asked) || glob_match(pattern, served);
+        };
+        if (right_plan && std::ranges::any_of(rule.models, names)) return *(rule.*said);
+    }
+    return otherwise;
+}
+
+}  // namespace
 
 const Plan* Config::find_plan(std::string_view name) const noexcept {
     const auto found = std::ranges::find(plans, name, &Plan::name);
@@ -31,6 +58,17 @@ const Price* Config::find_price(std::string_view model) const noexcept {
         return glob_match(one.models, model);
     });
     return found == prices.end() ? nullptr : &found->price;
+}
+
+CacheWhen Cache::when_of(std::string_view asked, std::string_view served, std::string_view plan)
+    const noexcept {
+    return rule_of(*this, &CacheRule::when, when, asked, served, plan);
+}
+
+std::chrono::seconds Cache::ttl_of(
+    std::string_view asked, std::string_view served, std::string_view plan
+) const noexcept {
+    return rule_of(*this, &CacheRule::ttl, ttl, asked, served, plan);
 }
 
 }  // namespace weir::config

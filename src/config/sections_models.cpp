@@ -202,45 +202,4 @@ void read_holders(Section& root, Reader& reader, Config& config, CapPlaces& plac
     read_caps(root, reader, config, config.caps, places.global);
 }
 
-void read_cache(Section& root, Reader& reader, Config& config) {
-    const Node* const node = root.find("cache");
-    if (node == nullptr) return;
-    Cache& cache = config.cache;
-    Section section(reader, *node, "`cache`", "cache.");
-    section.flag("enabled", cache.enabled);
-    bool always = true;
-    section.choice<bool>(
-        "when",
-        always,
-        {{"always", true}},
-        {"asked", "never", "deterministic", "on_request"},
-        "write `always`; `cache: {enabled: false}` turns the cache off"
-    );
-    section.duration<std::chrono::seconds>("ttl", cache.ttl, 1s, std::chrono::days(366));
-    const bool size_right = section.size("max_size", cache.max_size_bytes, kMiB, 1024 * kGiB);
-    const bool entry_right = section.size("max_entry", cache.max_entry_bytes, kKiB, kGiB);
-    section.size("max_request", cache.max_request_bytes, kKiB, kGiB);
-    section.size("memory", cache.memory_bytes, 0, 256 * kGiB);
-    section.choice<Scope>(
-        "scope", cache.scope, {{"key", Scope::kKey}, {"team", Scope::kTeam}, {"all", Scope::kAll}}
-    );
-    section.choice<bool>("hits", cache.hits_counted, {{"free", false}, {"counted", true}});
-    section.later("ignore");
-    section.finish();
-    if (size_right && entry_right && cache.max_entry_bytes > cache.max_size_bytes) {
-        const Node* const entry = section.find("max_entry");
-        const Node* const size = section.find("max_size");
-        reader.fault(
-            entry != nullptr  ? *entry
-            : size != nullptr ? *size
-                              : *node,
-            fmt::format(
-                "`cache.max_entry` ({}) is larger than `cache.max_size` ({})",
-                human_size(cache.max_entry_bytes),
-                human_size(cache.max_size_bytes)
-            )
-        );
-    }
-}
-
 }  // namespace weir::config

@@ -84,7 +84,11 @@ TEST(Shipped, ExampleLoadsAndItsValuesAreTheDefaults) {
     EXPECT_EQ(config->upstreams[0].timeouts.first_byte, timeouts.first_byte);
     EXPECT_EQ(config->upstreams[0].timeouts.idle, timeouts.idle);
     EXPECT_EQ(config->upstreams[0].timeouts.total, timeouts.total);
+    EXPECT_EQ(config->cache.when, defaults.cache.when);
     EXPECT_EQ(config->cache.ttl, defaults.cache.ttl);
+    EXPECT_EQ(config->cache.replay, defaults.cache.replay);
+    EXPECT_EQ(config->cache.finish_abandoned, defaults.cache.finish_abandoned);
+    EXPECT_EQ(config->cache.ignore, defaults.cache.ignore);
     EXPECT_EQ(config->cache.max_size_bytes, defaults.cache.max_size_bytes);
     EXPECT_EQ(config->cache.max_entry_bytes, defaults.cache.max_entry_bytes);
     EXPECT_EQ(config->cache.max_request_bytes, defaults.cache.max_request_bytes);

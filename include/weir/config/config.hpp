@@ -107,15 +107,46 @@ struct Key {
 
 enum class Scope : std::uint8_t { kKey, kTeam, kAll };
 
+enum class CacheWhen : std::uint8_t {
+    kAlways,
+    kDeterministic,  // at temperature 0 or with a seed; embeddings and moderations always
+    kNever,
+};
+
+// For some models, of some plans; what it does not say, the next rule or the cache itself says.
+struct CacheRule {
+    std::vector<std::string> models = {"*"};  // globs; the asked or the served name
+    std::vector<std::string> plans;           // empty: all
+    std::optional<CacheWhen> when;
+    std::optional<std::chrono::seconds> ttl;
+};
+
+// How a stored stream is sent: at full speed, or as its events came.
+enum class Replay : std::uint8_t { kFast, kPaced };
+
 struct Cache {
     bool enabled = true;
+    CacheWhen when = CacheWhen::kAlways;
     std::chrono::seconds ttl{24 * 3600};
+    std::vector<CacheRule> rules;     // the first that says a thing holds
+    std::vector<std::string> ignore;  // members of a body's top level that do not count
+    Replay replay = Replay::kFast;
+    // How long a call that nobody listens to any more may go on, to be kept. 0: it ends at once.
+    milliseconds finish_abandoned{0};
     std::uint64_t max_size_bytes = 2ULL << 30;  // cache.db
     std::uint64_t max_entry_bytes = 8 << 20;
     std::uint64_t max_request_bytes = 4 << 20;
     std::uint64_t memory_bytes = 64 << 20;
     Scope scope = Scope::kTeam;
     bool hits_counted = false;  // `hits: counted`: hits and followers are messages of their own
+
+    // What holds for that model of that plan.
+    [[nodiscard]] CacheWhen when_of(
+        std::string_view asked, std::string_view served, std::string_view plan
+    ) const noexcept;
+    [[nodiscard]] std::chrono::seconds ttl_of(
+        std::string_view asked, std::string_view served, std::string_view plan
+    ) const noexcept;
 };
 
 // When the built-in demo upstream answers.
