@@ -29,11 +29,20 @@ std::string scope_of(config::Scope scope, std::string_view key, std::string_view
 
 CacheKey make_cache_key(const CacheKeyParts& parts) {
     // Stored keys of another layout must never match: a change of layout is a new name here.
-    constexpr std::string_view kLayout = "weir-key-1;";
+    constexpr std::string_view kLayout = "weir-key-2;";
+    // By its first byte never a form: those are of objects.
+    std::string digested;
+    std::string_view canonical = parts.canonical;
+    if (canonical.size() > CacheKey::kLongestWhole) {
+        const Digest digest = sha256(canonical);
+        append_number(digested, canonical.size());
+        digested.append(digest.begin(), digest.end());
+        canonical = digested;
+    }
     CacheKey key;
     std::size_t size = kLayout.size() + parts.scope.size() + parts.endpoint.size() +
                        parts.query.size() + parts.route.size() + parts.shape.size() +
-                       parts.canonical.size() + 7 * 21;
+                       parts.variant.size() + canonical.size() + 8 * 21;
     for (const std::string& field : parts.fields) size += field.size() + 21;
     key.text.reserve(size);
     key.text.append(kLayout);
@@ -44,7 +53,8 @@ CacheKey make_cache_key(const CacheKeyParts& parts) {
     for (const std::string& field : parts.fields) append_part(key.text, field);
     append_part(key.text, parts.route);
     append_part(key.text, parts.shape);
-    append_part(key.text, parts.canonical);
+    append_part(key.text, parts.variant);
+    append_part(key.text, canonical);
     key.hash = sha256(key.text);
     return key;
 }

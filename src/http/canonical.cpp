@@ -47,17 +47,27 @@ void CanonicalWriter::grow(std::size_t bytes) {
 
 void CanonicalWriter::string(const ScannedString& string) {
     constexpr std::size_t kHead = 11;  // the tag and the longest LEB128 length
-    const bool outside = !string.escaped && string.raw_length >= kLongString;
-    char* const start = room(kHead + (outside ? 0 : string.decoded_length + kDecodeSlack));
+    const bool digested = string.decoded_length > kLongestWhole;
+    const bool outside = !digested && !string.escaped && string.raw_length >= kLongString;
+    const std::size_t inside = digested  ? sizeof(Digest)
+                               : outside ? 0
+                                         : string.decoded_length + kDecodeSlack;
+    char* const start = room(kHead + inside);
     char* out = start;
-    *out++ = '"';
+    *out++ = digested ? '#' : '"';
     std::size_t length = string.decoded_length;
     while (length >= 0x80) {
         *out++ = static_cast<char>(0x80 | (length & 0x7F));
         length >>= 7;
     }
     *out++ = static_cast<char>(length);
-    if (!outside) out = decode(out, string);
+    if (digested) {
+        const Digest digest = digest_decoded(string);
+        std::memcpy(out, digest.data(), digest.size());
+        out += digest.size();
+    } else if (!outside) {
+        out = decode(out, string);
+    }
     size_ += static_cast<std::size_t>(out - start);
     if (outside) {
         inserts_.push_back({size(), string.text, string.raw_length});

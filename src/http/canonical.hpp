@@ -5,6 +5,7 @@
 //   object  {  (key value)...  }   keys as strings, sorted by their decoded bytes
 //   array   [  value...  ]
 //   string  "  length (LEB128)  decoded bytes
+//           #  length (LEB128)  SHA-256 of the decoded bytes, past kLongestWhole bytes
 //   number  its text  ,
 //   literal t  f  n
 //
@@ -28,6 +29,10 @@ namespace weir::http::json {
 
 class CanonicalWriter {
 public:
+    // Longer strings (pictures, sounds, whole books) stand in the form by their digest, so that a
+    // form is small however large its body is.
+    static constexpr std::size_t kLongestWhole = std::size_t{16} << 10;
+
     // A stretch of what was written.
     struct Range {
         std::uint32_t begin = 0;

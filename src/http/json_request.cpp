@@ -8,6 +8,22 @@
 
 namespace weir::http {
 namespace json {
+namespace {
+
+// Members of the top level by which an upstream searches: OpenAI's, then xAI's, OpenRouter's,
+// Alibaba's, Perplexity's, Azure's, and Anthropic's remote tools.
+constexpr std::array<std::string_view, 8> kSearches = {
+    "web_search_options",
+    "search_parameters",
+    "plugins",
+    "enable_search",
+    "web_search",
+    "search_mode",
+    "data_sources",
+    "mcp_servers",
+};
+
+}  // namespace
 
 Where inside_array(Where where) noexcept {
     switch (where) {
@@ -101,6 +117,10 @@ bool Walk::picked(Where where, std::string_view key, std::string_view text) {
             if (key == "images") note_medium(Medium::kImage, key, text);
             return true;
         case Where::kTool:
+            if (key == "type" && text.starts_with('"') && !last_string_is("function") &&
+                !last_string_is("custom")) {
+                request_.acts = true;
+            }
             if (key == "input_image_mask") note_medium(Medium::kImage, key, text);
             if (key == "vector_store_ids" && !null) stored("vector_store_ids");
             if (key == "container" && text.starts_with('"')) stored("container");
@@ -156,6 +176,14 @@ bool Walk::picked_root(std::string_view key, std::string_view text) {
         if (!null && text != "false") stored(key);
     } else if (key == "store") {
         request_.store = text == "true";
+    } else if (key == "temperature") {
+        double temperature = 1;
+        const auto read = std::from_chars(text.data(), text.data() + text.size(), temperature);
+        if (read.ec == std::errc() && temperature == 0) request_.deterministic = true;
+    } else if (key == "seed") {
+        if (!null) request_.deterministic = true;
+    } else if (std::ranges::find(kSearches, key) != kSearches.end()) {
+        if (!null && text != "false") request_.acts = true;
     } else if (key.starts_with("max_")) {
         picked_output_limit(key, text);
     } else if (key == "image" || key == "images") {
@@ -211,10 +239,12 @@ bool Walk::last_string_is(std::string_view text) const {
 
 }  // namespace json
 
-std::expected<JsonRequest, JsonFault> read_json_request(const Buffer& body, bool want_canonical) {
+std::expected<JsonRequest, JsonFault> read_json_request(
+    const Buffer& body, bool want_canonical, std::span<const std::string> ignored
+) {
     static_assert(Buffer::kPadding >= json::kOverRead);
     static thread_local json::Walk walk;
-    return walk.run(body.view(), want_canonical);
+    return walk.run(body.view(), want_canonical, ignored);
 }
 
 }  // namespace weir::http

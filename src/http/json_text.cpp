@@ -120,6 +120,20 @@ const char* scan_escape(const char* p, const char* end, ScannedString& out) noex
     return p;
 }
 
+constexpr std::ptrdiff_t kLongestEscape = 12;  // a surrogate pair
+
+// Of the escape at `p`, which scan_string() found right.
+std::ptrdiff_t escape_length(const char* p, const char* end) noexcept {
+    if (p[1] != 'u') return 2;
+    const bool pair = is_high(hex4(p + 2, end)) && low_half(p + 6, end) >= 0;
+    return pair ? kLongestEscape : 6;
+}
+
+const char* next_backslash(const char* p, const char* end) noexcept {
+    const void* const found = std::memchr(p, '\\', static_cast<std::size_t>(end - p));
+    return found != nullptr ? static_cast<const char*>(found) : end;
+}
+
 bool is_digit(const char* p, const char* end) noexcept {
     return p < end && *p >= '0' && *p <= '9';
 }
@@ -208,6 +222,29 @@ void append_decoded(std::string& out, const ScannedString& string) {
     out.resize(before + string.decoded_length + kDecodeSlack);
     const char* const end = decode(out.data() + before, string);
     out.resize(static_cast<std::size_t>(end - out.data()));
+}
+
+Digest digest_decoded(const ScannedString& string) {
+    if (!string.escaped) return sha256({string.text, string.raw_length});
+    constexpr std::ptrdiff_t kPiece = 16 << 10;
+    // No escape means more bytes than it has itself.
+    std::array<char, kPiece + kLongestEscape + kDecodeSlack> meaning;
+    Sha256 hash;
+    const char* p = string.text;
+    const char* const end = p + string.raw_length;
+    while (p < end) {
+        // A piece ends where no escape is in work.
+        const char* const from = p;
+        const char* const enough = end - from > kPiece ? from + kPiece : end;
+        while (p < enough) p = *p == '\\' ? p + escape_length(p, end) : next_backslash(p, enough);
+        ScannedString piece;
+        piece.text = from;
+        piece.raw_length = static_cast<std::size_t>(p - from);
+        piece.escaped = true;
+        const char* const behind = decode(meaning.data(), piece);
+        hash.update({meaning.data(), behind});
+    }
+    return hash.finish();
 }
 
 const char* scan_number(const char* p, const char* end) noexcept {

@@ -7,6 +7,8 @@
 #include <string>
 #include <string_view>
 
+#include "weir/base/crypto.hpp"
+
 namespace weir::http::json {
 
 inline constexpr std::size_t kOverRead = 16;
@@ -34,6 +36,8 @@ struct ScannedString {
 inline constexpr std::size_t kDecodeSlack = 16;
 [[nodiscard]] char* decode(char* out, const ScannedString& string) noexcept;
 void append_decoded(std::string& out, const ScannedString& string);
+// The SHA-256 of its meaning; the memory for that does not grow with the string.
+[[nodiscard]] Digest digest_decoded(const ScannedString& string);
 
 // The first byte behind the number that starts at `p`; nullptr: not a number of the grammar.
 [[nodiscard]] const char* scan_number(const char* p, const char* end) noexcept;

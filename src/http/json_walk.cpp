@@ -18,7 +18,10 @@ constexpr std::size_t kKeepMembers = 4096;  // kept for the next body of this th
 
 }  // namespace
 
-std::expected<JsonRequest, JsonFault> Walk::run(std::string_view body, bool want_canonical) {
+std::expected<JsonRequest, JsonFault> Walk::run(
+    std::string_view body, bool want_canonical, std::span<const std::string> ignored
+) {
+    ignored_ = ignored;
     base_ = p_ = body.data();
     end_ = base_ + body.size();
     depth_ = 0;
@@ -219,7 +222,7 @@ bool Walk::object(Where where) {
         ScannedString scanned;
         if (!key(member, scanned)) return false;
         std::string_view name = key_of(member);
-        if (root && (name == "stream" || name == "stream_options")) writing_ = false;
+        if (root && left_out(name)) writing_ = false;
         member.written.begin = canonical_.size();
         if (writing_) canonical_.string(scanned);
         if (members_.size() > first) {
@@ -258,6 +261,12 @@ bool Walk::object(Where where) {
     if (writing_) canonical_.mark('}');
     --depth_;
     return true;
+}
+
+// How an answer is sent, not what it is; and what the config does not want to count.
+bool Walk::left_out(std::string_view name) const noexcept {
+    return name == "stream" || name == "stream_options" ||
+           std::ranges::find(ignored_, name) != ignored_.end();
 }
 
 // Sorts the members that stand at the end of members_ and finds keys that stand twice.

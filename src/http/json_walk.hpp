@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <expected>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -69,7 +70,9 @@ enum class Medium : std::uint8_t { kNone, kImage, kAudio, kFile };
 // A walk over one body. The buffers live as long as the thread and are emptied for each body.
 class Walk {
 public:
-    std::expected<JsonRequest, JsonFault> run(std::string_view body, bool want_canonical);
+    std::expected<JsonRequest, JsonFault> run(
+        std::string_view body, bool want_canonical, std::span<const std::string> ignored
+    );
 
 private:
     // One member of an object that is still open.
@@ -147,10 +150,12 @@ private:
         request_.stateful_field = field;
     }
     [[nodiscard]] bool last_string_is(std::string_view text) const;
+    [[nodiscard]] bool left_out(std::string_view name) const noexcept;
     [[nodiscard]] TextSpan span(std::string_view text) const noexcept {
         return {static_cast<std::size_t>(text.data() - base_), text.size()};
     }
 
+    std::span<const std::string> ignored_;
     const char* base_ = nullptr;
     const char* p_ = nullptr;
     const char* end_ = nullptr;

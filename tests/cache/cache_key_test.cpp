@@ -26,6 +26,7 @@ struct Parts {
     std::vector<std::string> fields;
     std::string route = "openai";
     std::string shape;
+    std::string variant;
     std::string canonical = "{}";
     friend bool operator==(const Parts&, const Parts&) = default;
 };
@@ -38,6 +39,7 @@ CacheKey key_of(const Parts& parts) {
          .fields = parts.fields,
          .route = parts.route,
          .shape = parts.shape,
+         .variant = parts.variant,
          .canonical = parts.canonical}
     );
 }
@@ -51,7 +53,7 @@ std::string canonical(std::string_view body) {
 
 TEST(CacheKey, EveryPartCounts) {
     const Parts plain;
-    std::vector<Parts> others(9, plain);
+    std::vector<Parts> others(10, plain);
     others[0].scope = "team:b";
     others[1].endpoint = "/v1/completions";
     others[2].query = "a=1";
@@ -61,6 +63,7 @@ TEST(CacheKey, EveryPartCounts) {
     others[6].shape = "stream";
     others[7].canonical = "[]";
     others[8].fields = {""};
+    others[9].variant = "b";
     std::unordered_set<std::string> texts{key_of(plain).text};
     for (const Parts& other : others) {
         EXPECT_NE(key_of(other).hash, key_of(plain).hash);
@@ -68,6 +71,22 @@ TEST(CacheKey, EveryPartCounts) {
     }
     EXPECT_EQ(key_of(plain), key_of(plain));
     EXPECT_EQ(key_of(plain).hash, sha256(key_of(plain).text));
+}
+
+TEST(CacheKey, LongFormsStandByTheirDigest) {
+    Parts parts;
+    parts.canonical = "{" + std::string(CacheKey::kLongestWhole, 'a');
+    const CacheKey key = key_of(parts);
+    EXPECT_LT(key.text.size(), 300U);
+    EXPECT_EQ(key, key_of(parts));
+    Parts other = parts;
+    other.canonical.back() = 'b';
+    EXPECT_NE(key.text, key_of(other).text);
+    other.canonical = parts.canonical + "a";
+    EXPECT_NE(key.text, key_of(other).text);
+    // Up to there all of it is compared.
+    parts.canonical.pop_back();
+    EXPECT_GT(key_of(parts).text.size(), CacheKey::kLongestWhole);
 }
 
 TEST(CacheKeyProperty, NoByteCrossesFromOnePartToTheNext) {

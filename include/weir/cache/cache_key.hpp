@@ -18,13 +18,17 @@ struct CacheKeyParts {
     std::string_view query;
     std::span<const std::string> fields;  // shaping_fields(), sorted
     std::string_view route;
-    std::string_view shape;  // "json" or "stream" where the two do not cross; empty where they do
+    std::string_view shape;    // "json" or "stream" where the two do not cross; empty where they do
+    std::string_view variant;  // what the client asked to keep apart (x-weir-cache-key)
     std::string_view canonical;  // the body's canonical form
 };
 
 struct CacheKey {
     Digest hash{};
-    std::string text;  // the parts, each with its length before it: injective. Compared on a hit.
+    // The parts, each with its length before it: injective. Compared on a hit. A canonical form of
+    // more than kLongestWhole bytes stands there by its length and SHA-256 (ADR 13).
+    std::string text;
+    static constexpr std::size_t kLongestWhole = std::size_t{256} << 10;
     friend bool operator==(const CacheKey&, const CacheKey&) = default;
 };
 

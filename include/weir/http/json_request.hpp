@@ -6,11 +6,13 @@
 // beside the body and outside of the budget (measured: 192 MiB or more for 64 MiB of `[1,1,...`),
 // gives no position of a fault, and On-Demand skips over `["b":1]` without an error. Here the
 // memory is bounded: about 32 MiB at most for the members of open objects, and the canonical form,
-// which is about as long as the body and stands in memory twice while it is made.
+// which is no longer than the body and stands in memory twice while it is made.
 //
 // Canonical form: injective, object keys sorted by their decoded bytes, strings decoded and
 // length-prefixed, numbers by their text (1 and 1.0 differ), top-level `stream` and
 // `stream_options` left out. Two bodies have the same form exactly if they mean the same request.
+// Strings of more than 16 KiB stand there by their length and SHA-256 (ADR 13), so the form is far
+// smaller than a body with pictures.
 #pragma once
 
 #include <array>
@@ -18,6 +20,7 @@
 #include <cstdint>
 #include <expected>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -99,6 +102,11 @@ struct JsonRequest {
     std::vector<UnclearLimit> unclear_limits;
     std::uint64_t choices = 1;  // answers: `n`, times the prompts of a list of prompts
     bool store = false;  // "store": true, a wish that an answer from the cache does not fulfil
+    // The upstream itself acts or searches for this answer: a tool of a type other than `function`
+    // and `custom`, `web_search_options` and what vendors call theirs. (Whatever it finds is of its
+    // time, and whatever it does is to happen each time.)
+    bool acts = false;
+    bool deterministic = false;  // temperature 0, or a seed
 
     // What the request carries beside text: parts of messages, of input items, of tool results and
     // of prompt variables, known by their type or by what they hold ({"image_url":...} without a
@@ -129,9 +137,10 @@ struct JsonFault {
 // depth, depth over 64, over 2^20 members in objects open at once, invalid UTF-8, a byte order
 // mark, a body that is not an object, a model that is not a string, a stream that is not a boolean:
 // faults.
-// `"stream": null` is as absent. `want_canonical` false: check and pick only.
+// `"stream": null` is as absent. `want_canonical` false: check and pick only. `ignored`: members of
+// the top level that are left out of the canonical form as well.
 [[nodiscard]] std::expected<JsonRequest, JsonFault> read_json_request(
-    const Buffer& body, bool want_canonical
+    const Buffer& body, bool want_canonical, std::span<const std::string> ignored = {}
 );
 
 // No upstream counts more tokens of input than this: each token of text stands for a byte of the
