@@ -20,6 +20,29 @@ namespace {
 // The ledger keeps its rows for this long.
 constexpr std::chrono::hours kLongestSpan{32 * 24};
 
+Json view_of(const cache::Saved& saved) {
+    return Json{
+        {"hits", saved.hits},
+        {"joined", saved.joined},
+        {"misses", saved.misses},
+        {"bypasses", saved.bypasses},
+        {"hit_rate", saved.hit_rate()},
+        {"bytes", saved.bytes},
+        {"saved_tokens", saved.tokens},
+        {"saved_usd", quota::usd(saved.money)}
+    };
+}
+
+Json view_of(std::string_view what, const std::vector<cache::Saved>& rows) {
+    Json list = Json::array();
+    for (const cache::Saved& row : rows) {
+        Json named = Json{{what, row.name}};
+        named.update(view_of(row));
+        list.push_back(std::move(named));
+    }
+    return list;
+}
+
 }  // namespace
 
 http::Response Admin::show_usage(const Call& call) {
@@ -61,6 +84,7 @@ http::Response Admin::show_usage(const Call& call) {
 
 http::Response Admin::show_cache(const Call&) {
     const auto stats = services_.cache.stats();
+    const cache::Saved all = services_.savings.all();
     return answer(
         200,
         Json{
@@ -74,7 +98,10 @@ http::Response Admin::show_cache(const Call&) {
             {"misses", stats.misses},
             {"stored", stats.stored},
             {"evicted", stats.evicted},
-            {"write_failures", stats.write_failures}
+            {"write_failures", stats.write_failures},
+            {"all", view_of(all)},
+            {"models", view_of("model", services_.savings.models())},
+            {"keys", view_of("key", services_.savings.keys())}
         }
     );
 }

@@ -129,6 +129,7 @@ struct Gateway::Impl {
 
     metrics::Registry registry;
     proxy::Meters meters{registry};
+    cache::Savings savings{registry};
     SystemClock clock;
     BufferBudget bodies{0};  // set by the server from the config
     BufferBudget backlogs{kBacklogBytes};
@@ -320,7 +321,7 @@ struct Gateway::Impl {
         if (!config) return std::unexpected(config.error());
         if (auto chosen = choose_trial_key(**config); !chosen) return chosen;
 
-        shared.emplace(proxy::Shared{*ledger, *cache, board, bodies, backlogs, meters});
+        shared.emplace(proxy::Shared{*ledger, *cache, board, bodies, backlogs, savings, meters});
         {
             const MutexLock lock(changing);
             // The config may have changed while nothing ran that could have refused it, or revoked
@@ -334,6 +335,7 @@ struct Gateway::Impl {
             .keys = *keys,
             .ledger = *ledger,
             .cache = *cache,
+            .savings = savings,
             .audit = *audit,
             .clock = clock,
             .token = *token,

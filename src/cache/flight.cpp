@@ -60,6 +60,7 @@ std::optional<Subscription> Flight::subscribe(std::shared_ptr<Signal> signal) {
     {
         const MutexLock lock(mutex_);
         if (!open_to_newcomers()) return std::nullopt;
+        if (is_unattended() && producer_) producer_->notify();
         id = next_id_++;
         Listener& listener = listeners_.emplace_back();
         listener.id = id;
@@ -154,6 +155,11 @@ bool Flight::publish(std::vector<Chunk> chunks) {
         if (paid && options_.budget != nullptr) charged_ += added;
         if (!paid) {
             shareable_ = false;
+            // Nobody will ever have all of it.
+            if (listeners_.empty()) {
+                abandon();
+                return false;
+            }
             drop_taken();
         }
     }
@@ -182,6 +188,20 @@ bool Flight::congested() const {
 bool Flight::abandoned() const {
     const MutexLock lock(mutex_);
     return abandoned_;
+}
+
+bool Flight::is_unattended() const {
+    return state_ == FlightState::kFlying && listeners_.empty() && !abandoned_;
+}
+
+bool Flight::unattended() const {
+    const MutexLock lock(mutex_);
+    return is_unattended();
+}
+
+void Flight::abandon_if_unattended() {
+    const MutexLock lock(mutex_);
+    if (is_unattended()) abandon();
 }
 
 std::size_t Flight::subscribers() const {
@@ -261,7 +281,11 @@ void Flight::leave(std::uint64_t id) noexcept {
     if (state_ == FlightState::kAsking && starter_ == id) {
         pass_on_asking();
     } else if (listeners_.empty() && state_ != FlightState::kEnded) {
-        abandon();
+        if (state_ == FlightState::kFlying && shareable_ && options_.may_finish) {
+            if (producer_) producer_->notify();
+        } else {
+            abandon();
+        }
     } else {
         if (!shareable_) drop_taken();
         wake_producer_if_room();

@@ -23,6 +23,11 @@ constexpr Endpoint open_free(
 ) {
     return {path, method, Access::kOpen, Shape::kOther, json, false, false, {}, default_model};
 }
+constexpr Endpoint open_moderations() {
+    Endpoint row = open_free("/moderations", "POST", true, "omni-moderation-latest");
+    row.cacheable = true;
+    return row;
+}
 constexpr Endpoint closed(
     std::string_view path, std::string_view method, std::string_view group, bool counts
 ) {
@@ -39,7 +44,7 @@ constexpr auto kOpen = std::to_array<Endpoint>({
     open_json("/embeddings", Shape::kEmbedding, true),
     open_json("/completions", Shape::kCompletion, true),
     open_free("/models", "GET", false),
-    open_free("/moderations", "POST", true, "omni-moderation-latest"),
+    open_moderations(),
     open_free("/responses/input_tokens", "POST", true),
     open_json("/responses/compact", Shape::kOther, false),
     open_json("/images/generations", Shape::kOther, false, "dall-e-2"),

@@ -145,6 +145,19 @@ ApiError wrong_method(std::string_view method, std::string_view path, std::strin
     return error;
 }
 
+ApiError not_cached() {
+    ApiError error = make_error(
+        504,
+        kInvalidRequest,
+        "not_cached",
+        "No answer to this request is in the cache, and its Cache-Control says only-if-cached. "
+        "Send "
+        "it without that to have it answered upstream."
+    );
+    error.should_not_retry = true;
+    return error;
+}
+
 ApiError closed_endpoint(std::string_view path, std::string_view plan, std::string_view opens) {
     if (opens.empty()) {
         return make_error(

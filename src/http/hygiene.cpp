@@ -169,19 +169,4 @@ std::string_view presented_key(const Fields& from) noexcept {
     return from.find("api-key").value_or("");
 }
 
-CacheControl cache_control(const Fields& from) {
-    CacheControl out;
-    for (const Field& field : from) {
-        if (!iequals(field.name, "cache-control")) continue;
-        for_each_list_member(field.value, [&out](std::string_view directive) {
-            // max-age=0 asks for an answer that is not older than the request: not from the cache.
-            if (iequals(directive, "no-cache") || iequals(directive, "max-age=0")) {
-                out.no_cache = true;
-            }
-            if (iequals(directive, "no-store")) out.no_store = true;
-        });
-    }
-    return out;
-}
-
 }  // namespace weir::http

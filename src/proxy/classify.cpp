@@ -20,7 +20,7 @@ bool any_matches(const std::vector<std::string>& patterns, std::string_view name
 }
 
 std::optional<http::ApiError> read_json(Exchange& x, bool want_canonical) {
-    auto read = http::read_json_request(*x.body, want_canonical);
+    auto read = http::read_json_request(*x.body, want_canonical, x.snapshot->config->cache.ignore);
     if (!read) {
         if (!read.error().param.empty()) {
             return http::invalid_field(read.error().param, read.error().message);
@@ -94,9 +94,40 @@ void make_key(Exchange& x, const http::RequestHead& head) {
     parts.fields = fields;
     parts.route = x.route.rule;
     parts.shape = crosses ? "" : x.json.stream ? "stream" : "json";
+    parts.variant = x.control.variant;
     parts.canonical = x.json.canonical;
     x.key = std::make_shared<const cache::CacheKey>(cache::make_cache_key(parts));
     std::string().swap(x.json.canonical);  // `= {}` would keep its memory
+}
+
+// Whether the rules of the cache keep answers to such a request.
+bool kept_by_rule(const Exchange& x) {
+    const config::Cache& cache = x.snapshot->config->cache;
+    switch (cache.when_of(x.asked_model, x.served_model, x.member->plan->name)) {
+        case config::CacheWhen::kAlways:
+            return true;
+        case config::CacheWhen::kNever:
+            return false;
+        case config::CacheWhen::kDeterministic:
+            break;
+    }
+    switch (x.endpoint->shape) {
+        case http::Shape::kChat:
+        case http::Shape::kCompletion:
+        case http::Shape::kResponse:
+            return x.json.deterministic;
+        case http::Shape::kEmbedding:
+        case http::Shape::kOther:
+            break;
+    }
+    return true;  // nothing is sampled
+}
+
+// How long the answer may be kept: what the config says, or less where the client asks for less.
+std::chrono::seconds time_to_live(const Exchange& x) {
+    const std::chrono::seconds most =
+        x.snapshot->config->cache.ttl_of(x.asked_model, x.served_model, x.member->plan->name);
+    return std::min(most, x.control.ttl.value_or(most));
 }
 
 }  // namespace
@@ -151,10 +182,12 @@ std::optional<http::ApiError> classify(Exchange& x, const http::RequestHead& hea
         return http::input_too_large(plan.max_input_bytes, plan.name);
     }
     const config::Cache& cache = x.snapshot->config->cache;
-    const http::CacheControl control = http::cache_control(head.fields);
+    auto control = http::read_cache_control(head.fields);
+    if (!control) return std::move(control.error());
+    x.control = std::move(*control);
     const bool cacheable = x.endpoint->cacheable && cache.enabled;
     const bool small = x.body->size() <= cache.max_request_bytes;
-    x.storable = cacheable && small && !control.no_store;
+    x.storable = cacheable && small && !x.control.no_store;
     if (auto problem = read_json(x, x.storable)) return problem;
     if (auto problem = check_inputs(x)) return problem;
     if (x.json.stateful) {
@@ -166,9 +199,12 @@ std::optional<http::ApiError> classify(Exchange& x, const http::RequestHead& hea
         );
     }
     if (auto problem = choose_route(x)) return problem;
-    // A wish to have the answer stored upstream is not fulfilled by one that is stored here.
-    x.storable = x.storable && x.json.canonical_complete && !x.json.store;
-    x.shareable = x.storable && !control.no_cache;
+    // A wish to have the answer stored upstream is not fulfilled by one that is stored here, and
+    // what the upstream does for an answer is to be done each time.
+    x.storable =
+        x.storable && x.json.canonical_complete && !x.json.store && !x.json.acts && kept_by_rule(x);
+    x.shareable = x.storable && !x.control.no_cache;
+    x.ttl = time_to_live(x);
     if (x.storable) make_key(x, head);
     if (auto problem = estimate(x)) return problem;
     if (x.endpoint->cacheable) x.cache = x.shareable ? CacheUse::kMiss : CacheUse::kBypass;

@@ -48,7 +48,10 @@ std::unique_ptr<FlightPlan> plan_flight(
     plan->choices = x.json.choices;
     plan->limit_set = x.limit_own;
     plan->served_model = x.served_model;
+    plan->owner = x.member->key->name;
     plan->price = x.price;
+    plan->ttl = x.ttl;
+    plan->finish_abandoned = x.snapshot->config->cache.finish_abandoned;
     plan->shareable = x.shareable;
     plan->key = x.storable ? x.key : nullptr;
     plan->report = std::make_shared<CallReport>();

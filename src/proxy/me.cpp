@@ -35,6 +35,18 @@ Json view_of(const config::Plan& plan) {
     };
 }
 
+Json view_of(const cache::Saved& saved) {
+    return Json{
+        {"hits", saved.hits},
+        {"joined", saved.joined},
+        {"misses", saved.misses},
+        {"bypasses", saved.bypasses},
+        {"hit_rate", saved.hit_rate()},
+        {"saved_tokens", saved.tokens},
+        {"saved_usd", quota::usd(saved.money)}
+    };
+}
+
 Json view_of(const keys::Key& key) {
     return Json{
         {"id", key.id},
@@ -73,6 +85,7 @@ http::Response describe_holder(Worker& worker, const http::RequestHead& head) {
         {"now", iso_time(now.wall)},
         {"caps", std::move(caps)},
         {"grants", std::move(grants)},
+        {"cache", view_of(worker.shared.savings.key(member->key->name))},
         {"plan", view_of(*member->plan)}
     });
     return response;

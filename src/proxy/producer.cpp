@@ -103,7 +103,8 @@ private:
     [[nodiscard]] Awaitable<bool> publish(std::vector<cache::Chunk> chunks);
     void publish_head(std::optional<std::uint64_t> content_length, bool event_stream);
     void conclude(http::Ending ending, bool event_stream, const std::optional<http::Usage>& usage);
-    void keep(bool event_stream);
+    void keep(bool event_stream, const std::optional<http::Usage>& usage);
+    void attend();
     void fail_with(http::ApiError error);
     void leave_board();
     void give_back();
@@ -118,15 +119,29 @@ private:
     bool head_published_ = false;
     bool refused_ = false;  // the upstream's answer is not a 2xx
     bool ended_ = false;
+    Deadline unattended_until_ = Deadline::never();
 };
 
 Awaitable<> Producer::listen() {
     const auto self = shared_from_this();
+    const Waiting waiting(worker_, wake_);
     while (!ended_) {
-        co_await wake_->wait();
+        co_await wake_->wait(unattended_until_);
         if (ended_) break;
+        attend();
         if (call_ && (flight_->abandoned() || charge_failed())) call_->cancel();
         room_->notify_home();
+    }
+}
+
+// A flight that nobody listens to any more goes on for a while, if its answer is to be kept.
+void Producer::attend() {
+    if (!flight_->unattended()) {
+        unattended_until_ = Deadline::never();
+    } else if (worker_.stopping || unattended_until_.passed()) {
+        flight_->abandon_if_unattended();
+    } else if (unattended_until_.is_never()) {
+        unattended_until_ = Deadline::in(plan_->finish_abandoned);
     }
 }
 
@@ -297,6 +312,8 @@ Awaitable<Result<>> Producer::relay_events() {
     http::SseSplitter splitter;
     std::vector<std::string> blocks;
     std::string part;
+    bool any = false;
+    Deadline::Clock::time_point begun;  // the first block
     while (true) {
         const Result<bool> more = co_await call_->read(part);
         if (!more) {
@@ -320,11 +337,19 @@ Awaitable<Result<>> Producer::relay_events() {
             if (!*more) break;
             continue;
         }
+        const auto now = Deadline::Clock::now();
+        if (!any) begun = now;
+        any = true;
+        const auto at = std::chrono::duration_cast<std::chrono::milliseconds>(now - begun);
         std::vector<cache::Chunk> chunks;
         chunks.reserve(blocks.size());
         for (std::string& block : blocks) {
             const bool content = watch.see(block);
-            chunks.push_back({std::move(block), !content && plan_->usage_asked});
+            chunks.push_back(
+                {.bytes = std::move(block),
+                 .usage_only = !content && plan_->usage_asked,
+                 .at_ms = static_cast<std::uint32_t>(at.count())}
+            );
         }
         const bool heard = co_await publish(std::move(chunks));
         if (!heard) co_return fail(ErrorCode::kCancelled, "nobody listens any more");
@@ -442,14 +467,15 @@ void Producer::conclude(
              {"id", std::string_view(plan_->request_id)}}
         );
     } else if (ending == http::Ending::kWhole && call_->head().status == 200) {
-        keep(event_stream);
+        keep(event_stream, usage);
     }
     leave_board();
     const bool tells_error = ending == http::Ending::kError;
-    flight_->end({.clean = true, .error = std::nullopt, .tells_error = tells_error});
+    flight_->end({.clean = true, .error = std::nullopt, .tells_error = tells_error, .usage = usage}
+    );
 }
 
-void Producer::keep(bool event_stream) {
+void Producer::keep(bool event_stream, const std::optional<http::Usage>& usage) {
     if (!plan_->key || call_->head().fields.find("content-encoding")) return;
     const auto backlog = flight_->backlog();
     if (!backlog) return;
@@ -462,7 +488,11 @@ void Producer::keep(bool event_stream) {
     if (bytes > options.max_entry_bytes) return;
     if (event_stream) {
         entry->parts.reserve(backlog->size());
-        for (const cache::ChunkPtr& chunk : *backlog) entry->parts.push_back(chunk->bytes);
+        entry->times_ms.reserve(backlog->size());
+        for (const cache::ChunkPtr& chunk : *backlog) {
+            entry->parts.push_back(chunk->bytes);
+            entry->times_ms.push_back(chunk->at_ms);
+        }
     } else {
         std::string whole;
         whole.reserve(bytes);
@@ -473,8 +503,10 @@ void Producer::keep(bool event_stream) {
         std::string(call_->head().fields.find("content-type").value_or("application/json"));
     entry->status = call_->head().status;
     entry->model = plan_->served_model;
+    entry->owner = plan_->owner;
+    entry->usage = usage;
     entry->stored_at_s = std::time(nullptr);
-    entry->expires_at_s = entry->stored_at_s + options.ttl.count();
+    entry->expires_at_s = entry->stored_at_s + plan_->ttl.count();
     worker_.shared.cache.store(*plan_->key, std::move(entry));
 }
 

@@ -28,7 +28,11 @@ struct FlightPlan {
     bool limit_set = false;
     bool usage_asked = false;  // of the stream, by the client or by us
     std::string served_model;
+    std::string owner;  // the key whose message it is
     config::Price price;
+    std::chrono::seconds ttl{0};  // how long its answer may be kept
+    // How long it may go on when nobody listens, so that its answer is kept.
+    std::chrono::milliseconds finish_abandoned{0};
     // Set if the whole answer is to be kept; on the board if also `shareable`.
     std::shared_ptr<const cache::CacheKey> key;
     bool shareable = false;

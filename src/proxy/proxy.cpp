@@ -11,6 +11,7 @@
 #include "weir/http/rate_headers.hpp"
 #include "weir/proxy/meters.hpp"
 
+#include "estimate.hpp"
 #include "producer.hpp"
 #include "relay.hpp"
 
@@ -70,22 +71,6 @@ private:
     std::uint64_t& count_;
 };
 
-// This exchange's wake-up call stands in the worker's list while it waits, for the end of a drain.
-class Waiting {
-public:
-    Waiting(Worker& worker, std::shared_ptr<Signal> signal) : worker_(worker) {
-        worker_.waiting.push_front(std::move(signal));
-        place_ = worker_.waiting.begin();
-    }
-    ~Waiting() { worker_.waiting.erase(place_); }
-    Waiting(const Waiting&) = delete;
-    Waiting& operator=(const Waiting&) = delete;
-
-private:
-    Worker& worker_;
-    std::list<std::shared_ptr<Signal>>::iterator place_;
-};
-
 }  // namespace
 
 std::string make_request_id() {
@@ -112,6 +97,12 @@ void decorate(Worker& worker, Exchange& x, http::Fields& fields) {
         fields.set("x-cache", name_of(x.cache));
         if (x.cache == CacheUse::kHit) fields.set("age", std::to_string(x.age_s));
         if (x.joined) fields.set("x-weir-flight", "joined");
+        if (x.saved) fields.set("x-weir-saved-tokens", std::to_string(x.saved->total()));
+        // Names the entry for whoever wants to have it cleared. (Of a digest nobody reads more than
+        // an equal request tells.)
+        if (x.key && x.cache != CacheUse::kBypass) {
+            fields.set("x-weir-cache-entry", to_hex(x.key->hash));
+        }
     }
     if (x.member == nullptr) return;
     if (!std::exchange(x.caps_known, true)) {
@@ -191,25 +182,18 @@ Awaitable<Proxy::Problem> Proxy::run(Exchange& x, ClientStream& client) {
 Awaitable<Proxy::Problem> Proxy::answer(
     Exchange& x, ClientStream& client, std::shared_ptr<Signal> signal
 ) {
+    if (x.control.only_if_cached) co_return co_await answer_if_kept(x, client, signal);
     if (!x.shareable) co_return co_await fly_unshared(x, client, signal);
-    if (const auto entry = worker_.shared.cache.find_in_memory(*x.key)) {
-        Problem problem = co_await charge_hit(x, signal);
-        if (problem) co_return problem;
-        const bool served = co_await serve_hit(x, client, entry);
-        if (served) co_return std::nullopt;
-        co_return co_await fly_alone(x, client, signal);
+    if (const auto entry = worker_.shared.cache.find_in_memory(*x.key); wants(x, entry)) {
+        co_return co_await answer_hit(x, client, signal, entry);
     }
     cache::FlightBoard::Joined joined = worker_.shared.board.join(x.key, flight_options(x), signal);
     if (joined.started) {
         // Also what an equal request stored between our look and our joining is found here.
         const auto entry = co_await worker_.shared.cache.find(x.key);
-        if (entry) {
-            hand_over(x, *joined.subscription.flight(), *entry);
-            Problem problem = co_await charge_hit(x, signal);
-            if (problem) co_return problem;
-            const bool served = co_await serve_hit(x, client, entry);
-            if (served) co_return std::nullopt;
-            co_return co_await fly_alone(x, client, signal);
+        if (wants(x, entry)) {
+            hand_over(x, *joined.subscription.flight(), entry);
+            co_return co_await answer_hit(x, client, signal, entry);
         }
     } else {
         x.cache = CacheUse::kHit;
@@ -222,32 +206,42 @@ Awaitable<Proxy::Problem> Proxy::answer(
 }
 
 // Others joined while we looked into the file: they get what we found from the flight.
-void Proxy::hand_over(const Exchange& x, cache::Flight& flight, const cache::Entry& entry) {
+void Proxy::hand_over(const Exchange& x, cache::Flight& flight, cache::EntryPtr entry) {
     worker_.shared.board.remove(*x.key, flight.shared_from_this());
     flight.take_off();
     cache::FlightHead head;
-    head.status = entry.status;
-    head.fields.add("content-type", entry.content_type);
-    head.event_stream = entry.stream;
-    head.usage_asked = tells_usage(entry);
-    head.stored_at_s = entry.stored_at_s;
-    if (!entry.stream && !entry.parts.empty()) head.content_length = entry.parts.front().size();
+    head.status = entry->status;
+    head.entry = std::move(entry);
     flight.publish_head(std::move(head));
-    std::vector<cache::Chunk> chunks;
-    const http::Shape shape = x.endpoint->shape;
-    for (const std::string& part : entry.parts) {
-        http::StreamWatch watch(shape, 1, true);
-        const bool content = !entry.stream || watch.see(part);
-        chunks.push_back({part, !content});
-    }
-    flight.publish(std::move(chunks));
     flight.end({.clean = true, .error = std::nullopt});
 }
 
-Awaitable<bool> Proxy::serve_hit(Exchange& x, ClientStream& client, cache::EntryPtr entry) {
-    x.cache = CacheUse::kHit;
-    x.age_s = age_of(entry->stored_at_s);
-    co_return co_await relay_entry(worker_, x, client, *entry);
+Awaitable<Proxy::Problem> Proxy::answer_hit(
+    Exchange& x, ClientStream& client, std::shared_ptr<Signal> signal, cache::EntryPtr entry
+) {
+    Problem problem = co_await charge_hit(x, signal);
+    if (problem) co_return problem;
+    const bool served = co_await relay_entry(worker_, x, client, *entry, signal);
+    if (served) co_return std::nullopt;
+    co_return co_await fly_alone(x, client, signal);
+}
+
+// Cache-Control: only-if-cached. It asks neither the caps nor an upstream.
+Awaitable<Proxy::Problem> Proxy::answer_if_kept(
+    Exchange& x, ClientStream& client, std::shared_ptr<Signal> signal
+) {
+    if (x.shareable) {
+        const auto entry = co_await worker_.shared.cache.find(x.key);
+        if (wants(x, entry)) {
+            Problem problem = co_await charge_hit(x, signal);
+            if (problem) co_return problem;
+            const bool served = co_await relay_entry(worker_, x, client, *entry, signal);
+            if (served) co_return std::nullopt;
+            x.cache = CacheUse::kMiss;
+            x.saved.reset();
+        }
+    }
+    co_return http::not_cached();
 }
 
 // What is there for others cannot be told to this client: an upstream call for it alone.
@@ -258,6 +252,7 @@ Awaitable<Proxy::Problem> Proxy::fly_alone(
     x.shareable = x.joined = false;
     x.cache = CacheUse::kBypass;
     x.age_s = 0;
+    x.saved.reset();
     co_return co_await fly_unshared(x, client, signal);
 }
 
@@ -273,7 +268,9 @@ cache::Flight::Options Proxy::flight_options(const Exchange& x) const {
     cache::Flight::Options options;
     options.lag_limit_bytes = kLagBytes;
     options.budget = &worker_.shared.backlogs;
-    if (x.storable) options.backlog_limit_bytes = x.snapshot->config->cache.max_entry_bytes;
+    const config::Cache& cache = x.snapshot->config->cache;
+    if (x.storable) options.backlog_limit_bytes = cache.max_entry_bytes;
+    options.may_finish = cache.finish_abandoned.count() > 0;
     return options;
 }
 
@@ -301,7 +298,7 @@ Awaitable<Proxy::Problem> Proxy::fly(
         }
         const Relayed relayed = co_await relay_flight(worker_, x, client, subscription, signal);
         if (relayed == Relayed::kDone) co_return std::nullopt;
-        if (relayed == Relayed::kCannotCross) {
+        if (relayed == Relayed::kAskUpstream) {
             // Left first: who does not listen must not hold the others back.
             {
                 const cache::Subscription left = std::move(subscription);
@@ -346,6 +343,23 @@ Awaitable<Proxy::Problem> Proxy::admit(
     co_return std::nullopt;
 }
 
+// Only of requests that were answered well: then the names in it are those of models that exist.
+void Proxy::note_saved(const Exchange& x, std::uint64_t bytes) {
+    cache::Answered answered;
+    answered.key = x.member->key->name;
+    answered.model = x.served_model;
+    answered.bytes = bytes;
+    if (x.cache == CacheUse::kBypass) answered.outcome = cache::Outcome::kBypass;
+    if (x.cache == CacheUse::kHit) {
+        answered.outcome = x.joined ? cache::Outcome::kJoined : cache::Outcome::kHit;
+        if (x.saved) {
+            answered.saved_tokens = x.saved->total();
+            answered.saved_money = cost(x.price, *x.saved);
+        }
+    }
+    worker_.shared.savings.add(answered);
+}
+
 // Never awaits: also right after the client left.
 void Proxy::settle(Exchange& x, const ClientStream& client) {
     Meters& meters = worker_.shared.meters;
@@ -353,6 +367,9 @@ void Proxy::settle(Exchange& x, const ClientStream& client) {
     if (x.cache == CacheUse::kHit) meters.cache_hits.add();
     if (x.cache == CacheUse::kMiss) meters.cache_misses.add();
     if (x.cache == CacheUse::kBypass) meters.cache_bypasses.add();
+    if (x.cache != CacheUse::kNone && x.status >= 200 && x.status < 300) {
+        note_saved(x, client.bytes_sent());
+    }
     if (x.client_gone) meters.clients_gone.add();
     if (x.status >= 500)
         meters.requests_5xx.add();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <ctime>
+#include <iterator>
 #include <utility>
 #include <vector>
 
@@ -20,6 +21,10 @@ using Next = cache::Subscription::Next;
 // An answer has to be held whole to be crossed; what is longer goes out as it is.
 constexpr std::size_t kLongestCrossed = 64 << 20;
 
+std::int64_t age_of(const cache::Entry& entry) {
+    return std::max<std::int64_t>(0, std::time(nullptr) - entry.stored_at_s);
+}
+
 enum class Way : std::uint8_t { kAsItIs, kToJson, kToStream };
 
 Way choose_way(const Exchange& x, int status, bool event_stream, const http::Fields& fields) {
@@ -27,6 +32,11 @@ Way choose_way(const Exchange& x, int status, bool event_stream, const http::Fie
     if (fields.find("content-encoding")) return Way::kAsItIs;  // we cannot read it
     if (x.json.stream == event_stream) return Way::kAsItIs;
     return event_stream ? Way::kToJson : Way::kToStream;
+}
+
+// Streams of these tell their usage only if they are asked to.
+bool injects_usage(const Exchange& x) {
+    return x.endpoint->shape == http::Shape::kChat || x.endpoint->shape == http::Shape::kCompletion;
 }
 
 void mark_head(Exchange& x, int status) {
@@ -83,11 +93,38 @@ Awaitable<bool> send_crossed(
     co_return true;
 }
 
+// What one exchange took from a budget.
+class BudgetShare {
+public:
+    explicit BudgetShare(BufferBudget& budget) noexcept : budget_(budget) {}
+    ~BudgetShare() {
+        if (taken_ > 0) budget_.give_back(taken_);
+    }
+    BudgetShare(const BudgetShare&) = delete;
+    BudgetShare& operator=(const BudgetShare&) = delete;
+    [[nodiscard]] bool take(std::size_t bytes) noexcept {
+        if (!budget_.take(bytes)) return false;
+        taken_ += bytes;
+        return true;
+    }
+
+private:
+    BufferBudget& budget_;
+    std::size_t taken_ = 0;
+};
+
 // One subscriber's way through its flight.
 class FlightRelay {
 public:
-    FlightRelay(Worker& worker, Exchange& x, ClientStream& client) noexcept
-        : worker_(worker), x_(x), client_(client), own_(!x.joined) {}
+    FlightRelay(
+        Worker& worker, Exchange& x, ClientStream& client, const cache::Flight& flight
+    ) noexcept
+        : worker_(worker),
+          x_(x),
+          client_(client),
+          flight_(flight),
+          own_(!x.joined),
+          held_(worker.shared.backlogs) {}
 
     // False: a joined flight's answer is not what this client asks for; nothing was sent.
     [[nodiscard]] bool head(const cache::FlightHead& head) {
@@ -97,12 +134,9 @@ public:
         way_ = choose_way(x_, head.status, head.event_stream, head.fields);
         fields_ = head.fields;
         upstream_ = head.upstream;
-        const bool wants_usage = way_ == Way::kToJson || (event_stream_ && x_.json.include_usage);
+        const bool wants_usage =
+            injects_usage(x_) && (way_ == Way::kToJson || (event_stream_ && x_.json.include_usage));
         if (!own_ && wants_usage && !head.usage_asked && head.status == 200) return false;
-        if (head.stored_at_s) {
-            x_.joined = false;
-            x_.age_s = age_of(*head.stored_at_s);
-        }
         if (!head.error_code.empty()) x_.error_code = head.error_code;
         if (head.status >= 400) x_.caps_known = false;  // the message was given back
         decorate(worker_, x_, fields_);
@@ -113,11 +147,13 @@ public:
     // False: the client is gone.
     [[nodiscard]] Awaitable<bool> chunks(std::vector<cache::ChunkPtr> chunks) {
         if (way_ != Way::kAsItIs) {
-            for (cache::ChunkPtr& chunk : chunks) {
-                gathered_bytes_ += chunk->bytes.size();
-                gathered_.push_back(std::move(chunk));
-            }
-            if (gathered_bytes_ <= kLongestCrossed || !own_) co_return true;
+            std::size_t bytes = 0;
+            for (const cache::ChunkPtr& chunk : chunks) bytes += chunk->bytes.size();
+            gathered_bytes_ += bytes;
+            std::ranges::move(chunks, std::back_inserter(gathered_));
+            if (may_gather(bytes)) co_return true;
+            overlong_ = !own_;
+            if (overlong_) co_return true;
             co_return co_await as_it_is();
         }
         std::vector<std::string_view> pieces;
@@ -131,6 +167,7 @@ public:
 
     // False: a joined flight's answer cannot be crossed; nothing was sent.
     [[nodiscard]] Awaitable<bool> end(const cache::FlightEnd& end) {
+        if (x_.joined && end.clean && !end.tells_error) x_.saved = end.usage;
         if (!end.clean) {
             x_.caps_known = false;  // the message was given back
             co_await tell_error(
@@ -162,11 +199,16 @@ public:
 
     [[nodiscard]] bool event_stream() const noexcept { return event_stream_; }
     // Too long to be crossed, and not this exchange's own.
-    [[nodiscard]] bool overlong() const noexcept {
-        return !own_ && gathered_bytes_ > kLongestCrossed;
-    }
+    [[nodiscard]] bool overlong() const noexcept { return overlong_; }
 
 private:
+    // What the flight keeps is not held twice, and is in the budget. Past that a listener would
+    // hold all of it for itself: only its own exchange may, as far as the budget goes.
+    [[nodiscard]] bool may_gather(std::size_t more_bytes) {
+        if (gathered_bytes_ > kLongestCrossed) return false;
+        if (flight_.shareable()) return true;
+        return own_ && held_.take(more_bytes);
+    }
     void begin() {
         if (event_stream_) add_stream_fields(fields_);
         mark_head(x_, status_);
@@ -182,6 +224,7 @@ private:
     Worker& worker_;
     Exchange& x_;
     ClientStream& client_;
+    const cache::Flight& flight_;
     const bool own_;  // this exchange's own call
     Way way_ = Way::kAsItIs;
     bool event_stream_ = false;
@@ -192,36 +235,73 @@ private:
     http::Fields fields_;
     std::vector<cache::ChunkPtr> gathered_;
     std::size_t gathered_bytes_ = 0;
+    BudgetShare held_;
+    bool overlong_ = false;
 };
 
-// Parts of a stored stream that only carry usage are not for clients that did not ask.
-std::vector<std::string_view> parts_for(const Exchange& x, const cache::Entry& entry) {
-    std::vector<std::string_view> parts;
+// A part of a stored stream, and when it is due.
+struct Part {
+    std::string_view bytes;
+    std::chrono::milliseconds at{0};
+};
+
+// Those that only carry usage are not for clients that did not ask.
+std::vector<Part> parts_for(const Exchange& x, const cache::Entry& entry) {
+    std::vector<Part> parts;
     parts.reserve(entry.parts.size());
-    const bool filter =
-        entry.stream && !x.json.include_usage &&
-        (x.endpoint->shape == http::Shape::kChat || x.endpoint->shape == http::Shape::kCompletion);
-    for (const std::string& part : entry.parts) {
+    const bool filter = entry.stream && !x.json.include_usage && injects_usage(x);
+    const bool timed = entry.times_ms.size() == entry.parts.size();
+    for (std::size_t i = 0; i < entry.parts.size(); ++i) {
+        const std::string& part = entry.parts[i];
         if (filter && part.find("\"usage\"") != std::string::npos) {
             http::StreamWatch watch(x.endpoint->shape, 1, true);
             if (!watch.see(part)) continue;
         }
-        parts.push_back(part);
+        parts.push_back({part, std::chrono::milliseconds(timed ? entry.times_ms[i] : 0)});
     }
     return parts;
 }
 
-}  // namespace
-
-bool tells_usage(const cache::Entry& entry) {
-    return std::ranges::any_of(entry.parts, [](const std::string& part) {
-        const std::size_t at = part.rfind("\"usage\"");
-        return at != std::string::npos && part.find('{', at) != std::string::npos;
-    });
+std::vector<std::string_view> bytes_of(const std::vector<Part>& parts) {
+    std::vector<std::string_view> bytes;
+    bytes.reserve(parts.size());
+    for (const Part& part : parts) bytes.push_back(part.bytes);
+    return bytes;
 }
 
-std::int64_t age_of(std::int64_t stored_at_s) {
-    return std::max<std::int64_t>(0, std::time(nullptr) - stored_at_s);
+// Each part when it is due; the rest at once when the drain is over. False: the client is gone.
+Awaitable<bool> write_paced(
+    Worker& worker,
+    ClientStream& client,
+    const std::vector<Part>& parts,
+    std::shared_ptr<Signal> signal
+) {
+    const Waiting waiting(worker, signal);
+    client.watch(signal);
+    const auto begun = Deadline::Clock::now();
+    std::vector<std::string_view> due;
+    for (std::size_t next = 0; next < parts.size();) {
+        const auto now = Deadline::Clock::now();
+        due.clear();
+        while (next < parts.size() && (worker.stopping || begun + parts[next].at <= now)) {
+            due.push_back(parts[next++].bytes);
+        }
+        bool sent = true;
+        if (!due.empty()) sent = co_await client.write(due);
+        if (sent && next < parts.size()) {
+            sent = co_await client.flush();
+            if (sent) co_await signal->wait(Deadline(begun + parts[next].at));
+        }
+        if (!sent || client.gone()) co_return false;
+    }
+    co_return true;
+}
+
+}  // namespace
+
+bool wants(const Exchange& x, const cache::EntryPtr& entry) {
+    if (!entry) return false;
+    return !x.control.max_age || age_of(*entry) <= x.control.max_age->count();
 }
 
 Awaitable<> tell_error(
@@ -242,7 +322,7 @@ Awaitable<Relayed> relay_flight(
     cache::Subscription& subscription,
     std::shared_ptr<Signal> signal
 ) {
-    FlightRelay relay(worker, x, client);
+    FlightRelay relay(worker, x, client, *subscription.flight());
     bool begun = false;
     while (true) {
         Next next = subscription.next();
@@ -271,13 +351,19 @@ Awaitable<Relayed> relay_flight(
             case Next::Kind::kRefused:
                 co_return Relayed::kAskCaps;
             case Next::Kind::kHead:
-                if (!relay.head(*next.head)) co_return Relayed::kCannotCross;
+                if (const cache::EntryPtr entry = next.head->entry) {
+                    x.joined = false;
+                    bool served = wants(x, entry);
+                    if (served) served = co_await relay_entry(worker, x, client, *entry, signal);
+                    co_return served ? Relayed::kDone : Relayed::kAskUpstream;
+                }
+                if (!relay.head(*next.head)) co_return Relayed::kAskUpstream;
                 begun = true;
                 break;
             case Next::Kind::kChunks: {
                 const bool sent = co_await relay.chunks(std::move(next.chunks));
                 if (!sent) x.client_gone = true;
-                if (relay.overlong()) co_return Relayed::kCannotCross;
+                if (relay.overlong()) co_return Relayed::kAskUpstream;
                 break;
             }
             case Next::Kind::kEnd: {
@@ -285,7 +371,7 @@ Awaitable<Relayed> relay_flight(
                 const bool midway = !next.end.clean && x.status != 0 && client.begun();
                 if (!midway) {
                     const bool told = co_await relay.end(next.end);
-                    co_return told ? Relayed::kDone : Relayed::kCannotCross;
+                    co_return told ? Relayed::kDone : Relayed::kAskUpstream;
                 }
                 // Something of a good answer went out already: the client must see that it broke.
                 x.broken = true;
@@ -308,24 +394,28 @@ Awaitable<Relayed> relay_flight(
 }
 
 Awaitable<bool> relay_entry(
-    Worker& worker, Exchange& x, ClientStream& client, const cache::Entry& entry
+    Worker& worker,
+    Exchange& x,
+    ClientStream& client,
+    const cache::Entry& entry,
+    std::shared_ptr<Signal> signal
 ) {
+    x.cache = CacheUse::kHit;
+    x.age_s = age_of(entry);
+    x.saved = entry.usage;
     http::Fields fields;
     fields.add("content-type", entry.content_type);
     decorate(worker, x, fields);
     const Way way = choose_way(x, entry.status, entry.stream, fields);
-    const bool wants_usage = entry.stream && (way == Way::kToJson || x.json.include_usage);
-    if (wants_usage && !tells_usage(entry)) {
-        co_return false;  // its upstream was not asked for what this client asks for
-    }
-    if (way == Way::kToJson) {
+    const bool wants_usage =
+        entry.stream && injects_usage(x) && (way == Way::kToJson || x.json.include_usage);
+    // Its upstream was not asked for what this client asks for.
+    if (wants_usage && !entry.usage) co_return false;
+    if (way != Way::kAsItIs) {
         const std::vector<std::string_view> all(entry.parts.begin(), entry.parts.end());
         co_return co_await send_crossed(x, client, way, fields, all);
     }
-    const std::vector<std::string_view> parts = parts_for(x, entry);
-    if (way == Way::kToStream) {
-        co_return co_await send_crossed(x, client, way, fields, parts);
-    }
+    const std::vector<Part> parts = parts_for(x, entry);
     mark_head(x, entry.status);
     std::optional<std::uint64_t> length;
     if (entry.stream) {
@@ -334,7 +424,13 @@ Awaitable<bool> relay_entry(
         length = entry.parts.empty() ? 0 : entry.parts.front().size();
     }
     client.begin(entry.status, std::move(fields), length);
-    bool sent = co_await client.write(parts);
+    bool sent = false;
+    if (entry.stream && x.snapshot->config->cache.replay == config::Replay::kPaced) {
+        sent = co_await write_paced(worker, client, parts, signal);
+    } else {
+        const std::vector<std::string_view> bytes = bytes_of(parts);
+        sent = co_await client.write(bytes);
+    }
     if (sent) sent = co_await client.finish();
     x.client_gone = !sent;
     co_return true;

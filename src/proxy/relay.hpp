@@ -15,13 +15,13 @@ namespace weir::proxy {
 enum class Relayed : std::uint8_t {
     kDone,         // answered, or the client is gone
     kAskCaps,      // the flight's starter was refused: this exchange is the starter now
-    kCannotCross,  // a joined flight's answer cannot be had as the other kind: ask upstream
+    kAskUpstream,  // a joined flight's answer is not what this client wants, or cannot be had as
+                   // the other kind
 };
 
-// Some part of the stored stream carries a usage object, and not just a null.
-[[nodiscard]] bool tells_usage(const cache::Entry& entry);
-// For the `age` field: whole seconds, never below 0.
-[[nodiscard]] std::int64_t age_of(std::int64_t stored_at_s);
+// Whether an entry that was found (nullptr: none was) is what the client wants: with
+// `Cache-Control: max-age` an older one is not.
+[[nodiscard]] bool wants(const Exchange& x, const cache::EntryPtr& entry);
 
 // Follows the flight to its end. `signal` is the one that the subscription and the client notify.
 [[nodiscard]] Awaitable<Relayed> relay_flight(
@@ -33,8 +33,13 @@ enum class Relayed : std::uint8_t {
 );
 
 // Answers from a cache entry. False: it cannot be had as the other kind; nothing was sent.
+// `signal`: for the pauses of a paced replay; from then on the client notifies it.
 [[nodiscard]] Awaitable<bool> relay_entry(
-    Worker& worker, Exchange& x, ClientStream& client, const cache::Entry& entry
+    Worker& worker,
+    Exchange& x,
+    ClientStream& client,
+    const cache::Entry& entry,
+    std::shared_ptr<Signal> signal
 );
 
 // Refuses, or ends what was begun so that the client sees that it broke.

@@ -89,6 +89,7 @@ protected:
             .keys = *keys_,
             .ledger = *ledger_,
             .cache = *cache_,
+            .savings = savings_,
             .audit = *audit_,
             .clock = clock_,
             .token = std::string(kToken),
@@ -171,6 +172,8 @@ protected:
     std::unique_ptr<keys::KeyStore> keys_;
     std::unique_ptr<quota::Ledger> ledger_;
     std::unique_ptr<cache::ResponseCache> cache_;
+    metrics::Registry registry_;
+    cache::Savings savings_{registry_};
     std::unique_ptr<AuditTrail> audit_;
     std::unique_ptr<Admin> admin_;
     int refreshed_ = 0;

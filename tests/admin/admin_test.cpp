@@ -86,6 +86,7 @@ TEST_F(AdminTest, AnEmptyTokenLetsNobodyIn) {
         .keys = *keys_,
         .ledger = *ledger_,
         .cache = *cache_,
+        .savings = savings_,
         .audit = *audit_,
         .clock = clock_,
         .token = "",
@@ -366,6 +367,7 @@ TEST_F(AdminTest, ShowsAndClearsTheCache) {
              .fields = {},
              .route = "r",
              .shape = "",
+             .variant = {},
              .canonical = canonical}
         );
         entry->key_text = key.text;
@@ -426,6 +428,7 @@ TEST_F(AdminTest, AnExceptionIsAnAnswer) {
         .keys = *keys_,
         .ledger = *ledger_,
         .cache = *cache_,
+        .savings = savings_,
         .audit = *audit_,
         .clock = clock_,
         .token = std::string(kToken),

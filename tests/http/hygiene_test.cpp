@@ -163,21 +163,5 @@ TEST(PresentedKey, ComesFromTheUsualPlaces) {
     EXPECT_EQ(presented_key({}), "");
 }
 
-TEST(CacheControl, ReadsItsDirectives) {
-    const auto read = [](const char* value) {
-        return cache_control(make({{"Cache-Control", value}}));
-    };
-    EXPECT_TRUE(read("no-cache").no_cache);
-    EXPECT_FALSE(read("no-cache").no_store);
-    EXPECT_TRUE(read("max-age=5, No-Store").no_store);
-    EXPECT_TRUE(read("max-age=0").no_cache);
-    EXPECT_FALSE(read("max-age=10").no_cache);
-    EXPECT_FALSE(read("x-no-cache").no_cache);
-    EXPECT_FALSE(cache_control({}).no_cache);
-    const CacheControl both =
-        cache_control(make({{"cache-control", "no-cache"}, {"Cache-Control", "no-store"}}));
-    EXPECT_TRUE(both.no_cache && both.no_store);
-}
-
 }  // namespace
 }  // namespace weir::http

@@ -20,6 +20,7 @@
 #include "weir/base/crypto.hpp"
 #include "weir/base/error.hpp"
 #include "weir/cache/response_cache.hpp"
+#include "weir/cache/savings.hpp"
 #include "weir/config/config.hpp"
 #include "weir/http/message.hpp"
 #include "weir/keys/key_store.hpp"
@@ -32,6 +33,7 @@ struct Services {
     keys::KeyStore& keys;
     quota::Ledger& ledger;
     cache::ResponseCache& cache;
+    cache::Savings& savings;
     AuditTrail& audit;
     const Clock& clock;
     std::string token;  // secret

@@ -11,7 +11,9 @@
 // filled.
 //
 // Ownership: shared by its subscribers, its producer and the FlightBoard. A flight that everybody
-// left before its end is abandoned: for good, and without newcomers.
+// left before its end is abandoned: for good, and without newcomers. With `may_finish` it is first
+// unattended: it flies on, takes newcomers, and is abandoned when its producer says so or when its
+// backlog is given up.
 #pragma once
 
 #include <cstddef>
@@ -26,6 +28,8 @@
 #include "weir/base/error.hpp"
 #include "weir/base/mutex.hpp"
 #include "weir/base/signal.hpp"
+#include "weir/cache/response_cache.hpp"
+#include "weir/http/answer.hpp"
 #include "weir/http/error_body.hpp"
 #include "weir/http/message.hpp"
 
@@ -36,6 +40,7 @@ namespace weir::cache {
 struct Chunk {
     std::string bytes;
     bool usage_only = false;
+    std::uint32_t at_ms = 0;  // when it came, behind the first one
 };
 using ChunkPtr = std::shared_ptr<const Chunk>;
 
@@ -48,7 +53,8 @@ struct FlightHead {
     std::string upstream;                         // its config name, for logs
     std::string error_code;                       // of a refusal, for logs
     bool usage_asked = false;                     // the stream was asked to tell its usage
-    std::optional<std::int64_t> stored_at_s;      // it comes from the cache
+    // It was found in the cache: the answer is there, and no chunks follow.
+    EntryPtr entry;
 };
 
 enum class FlightState : std::uint8_t { kAsking, kFlying, kEnded };
@@ -56,8 +62,9 @@ enum class FlightState : std::uint8_t { kAsking, kFlying, kEnded };
 // How it ended, for those who listen.
 struct FlightEnd {
     bool clean = false;
-    std::optional<http::ApiError> error;  // if not clean: what to tell the client
-    bool tells_error = false;             // clean, and what it says is that it failed
+    std::optional<http::ApiError> error;    // if not clean: what to tell the client
+    bool tells_error = false;               // clean, and what it says is that it failed
+    std::optional<http::Usage> usage = {};  // what it took, as its upstream said
 };
 
 class Flight;
@@ -109,6 +116,7 @@ public:
         // Bounds the backlogs of all flights together; null: only backlog_limit_bytes bounds them.
         // REQUIRES: outlives the flight.
         BufferBudget* budget = nullptr;
+        bool may_finish = false;  // nobody needs to listen, as long as all is kept
     };
     // What a chunk costs beside its bytes, about: control block, string, place in the queue. It
     // counts for the lag and the budget, so that a flood of tiny chunks is bounded as well.
@@ -147,6 +155,10 @@ public:
     [[nodiscard]] bool congested() const;
     // Everybody left before it was fully produced.
     [[nodiscard]] bool abandoned() const;
+    // Nobody listens at the moment, but it may finish. Its producer is woken when that begins and
+    // when it is over.
+    [[nodiscard]] bool unattended() const;
+    void abandon_if_unattended();
     [[nodiscard]] std::size_t subscribers() const;
     // All chunks from the start, if they were all kept and it did not end badly; for the cache.
     [[nodiscard]] std::optional<std::vector<ChunkPtr>> backlog() const;
@@ -170,6 +182,7 @@ private:
     [[nodiscard]] bool open_to_newcomers() const REQUIRES_LOCK(mutex_);
     // The oldest subscriber that may becomes the starter. With none: ends, abandoned.
     void pass_on_asking() REQUIRES_LOCK(mutex_);
+    [[nodiscard]] bool is_unattended() const REQUIRES_LOCK(mutex_);
     void abandon() REQUIRES_LOCK(mutex_);
     void wake(Listener& listener) REQUIRES_LOCK(mutex_);
     void wake_all() REQUIRES_LOCK(mutex_);

@@ -52,6 +52,8 @@ struct ApiError {
 [[nodiscard]] ApiError draining();                                 // 503
 [[nodiscard]] ApiError internal_error();                           // 500
 
+// Cache-Control: only-if-cached, and it is not (504 not_cached).
+[[nodiscard]] ApiError not_cached();
 // Input that the key's plan does not take (403 input_not_allowed). `kind`: "image", "audio" or
 // "file". `allowed`: the kinds of the plan's `inputs`, as "text, image".
 [[nodiscard]] ApiError input_not_allowed(

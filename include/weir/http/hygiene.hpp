@@ -26,11 +26,4 @@ namespace weir::http {
 // The bearer token of Authorization, or the value of x-api-key / api-key. Empty: none.
 [[nodiscard]] std::string_view presented_key(const Fields& from) noexcept;
 
-// What the request's Cache-Control asks of us.
-struct CacheControl {
-    bool no_cache = false;
-    bool no_store = false;
-};
-[[nodiscard]] CacheControl cache_control(const Fields& from);
-
 }  // namespace weir::http

@@ -12,7 +12,9 @@
 #include "weir/base/buffer.hpp"
 #include "weir/base/deadline.hpp"
 #include "weir/cache/cache_key.hpp"
+#include "weir/http/answer.hpp"
 #include "weir/http/api.hpp"
+#include "weir/http/cache_control.hpp"
 #include "weir/http/hygiene.hpp"
 #include "weir/http/json_request.hpp"
 #include "weir/proxy/snapshot.hpp"
@@ -58,6 +60,8 @@ struct Exchange {
     config::Price price;             // of the served model; 0 where nobody knows it
     std::uint64_t output_limit = 0;  // tokens; that the body has to say upstream; 0: as it is
     bool limit_own = false;          // an output limit holds that the client set itself
+    http::CacheControl control;      // what the client asks of the cache
+    std::chrono::seconds ttl{0};     // how long its answer may be kept
     bool storable = false;           // its answer may be kept
     bool shareable = false;  // it may be answered from the cache, or by somebody else's flight
     std::shared_ptr<const cache::CacheKey> key;
@@ -65,6 +69,8 @@ struct Exchange {
     CacheUse cache = CacheUse::kNone;
     bool joined = false;
     std::int64_t age_s = 0;
+    // Of a hit: what its answer took, once, and what an upstream would have taken now.
+    std::optional<http::Usage> saved;
     std::vector<quota::CapState> caps;      // for the rate headers
     SnapshotPtr caps_of;                    // owns what they point at
     std::optional<quota::Refusal> refusal;  // by the caps, of the model asked last

@@ -67,11 +67,15 @@ private:
         Exchange& x, ClientStream& client, std::shared_ptr<Signal> signal, quota::Reservation& taken
     );
     [[nodiscard]] Awaitable<Problem> charge_hit(Exchange& x, std::shared_ptr<Signal> signal);
-    [[nodiscard]] Awaitable<bool> serve_hit(
-        Exchange& x, ClientStream& client, cache::EntryPtr entry
+    [[nodiscard]] Awaitable<Problem> answer_hit(
+        Exchange& x, ClientStream& client, std::shared_ptr<Signal> signal, cache::EntryPtr entry
     );
-    void hand_over(const Exchange& x, cache::Flight& flight, const cache::Entry& entry);
+    [[nodiscard]] Awaitable<Problem> answer_if_kept(
+        Exchange& x, ClientStream& client, std::shared_ptr<Signal> signal
+    );
+    void hand_over(const Exchange& x, cache::Flight& flight, cache::EntryPtr entry);
     void give_up(const Exchange& x, const cache::Subscription& subscription);
+    void note_saved(const Exchange& x, std::uint64_t bytes);
     void settle(Exchange& x, const ClientStream& client);
 
     Worker& worker_;

@@ -6,12 +6,14 @@
 #include <list>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "weir/base/awaitable.hpp"
 #include "weir/base/buffer.hpp"
 #include "weir/base/signal.hpp"
 #include "weir/cache/flight_board.hpp"
 #include "weir/cache/response_cache.hpp"
+#include "weir/cache/savings.hpp"
 #include "weir/metrics/metrics.hpp"
 #include "weir/proxy/snapshot.hpp"
 #include "weir/quota/ledger.hpp"
@@ -29,6 +31,7 @@ struct Shared {
     cache::FlightBoard& board;
     BufferBudget& bodies;    // request bodies in flight
     BufferBudget& backlogs;  // answers kept by flights
+    cache::Savings& savings;
     Meters& meters;
 };
 
@@ -52,6 +55,23 @@ public:
     asio::io_context context{1};
     std::unique_ptr<upstream::Client> client;
     std::unique_ptr<ModelLists> model_lists;
+};
+
+// A wake-up call stands in its worker's list while somebody waits, for the end of a drain. Home
+// worker only; not past the worker.
+class Waiting {
+public:
+    Waiting(Worker& worker, std::shared_ptr<Signal> signal) : worker_(worker) {
+        worker_.waiting.push_front(std::move(signal));
+        place_ = worker_.waiting.begin();
+    }
+    ~Waiting() { worker_.waiting.erase(place_); }
+    Waiting(const Waiting&) = delete;
+    Waiting& operator=(const Waiting&) = delete;
+
+private:
+    Worker& worker_;
+    std::list<std::shared_ptr<Signal>>::iterator place_;
 };
 
 }  // namespace weir::proxy
