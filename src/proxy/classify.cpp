@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "weir/base/text.hpp"
+#include "weir/http/crossing.hpp"
 #include "weir/proxy/proxy.hpp"
 
 #include "estimate.hpp"
@@ -85,8 +86,8 @@ std::optional<http::ApiError> choose_route(Exchange& x) {
 
 void make_key(Exchange& x, const http::RequestHead& head) {
     const std::vector<std::string> fields = http::shaping_fields(head.fields);
-    // Only chat answers cross between stream and JSON; elsewhere the two are different requests.
-    const bool crosses = x.endpoint->shape == http::Shape::kChat;
+    // Where a stream and a plain answer do not cross, they are different requests.
+    const bool crosses = http::crosses(x.endpoint->shape);
     cache::CacheKeyParts parts;
     parts.scope = x.member->scope;
     parts.endpoint = x.path;

@@ -28,15 +28,16 @@ std::int64_t age_of(const cache::Entry& entry) {
 enum class Way : std::uint8_t { kAsItIs, kToJson, kToStream };
 
 Way choose_way(const Exchange& x, int status, bool event_stream, const http::Fields& fields) {
-    if (x.endpoint->shape != http::Shape::kChat || status != 200) return Way::kAsItIs;
+    if (!http::crosses(x.endpoint->shape) || status != 200) return Way::kAsItIs;
     if (fields.find("content-encoding")) return Way::kAsItIs;  // we cannot read it
     if (x.json.stream == event_stream) return Way::kAsItIs;
     return event_stream ? Way::kToJson : Way::kToStream;
 }
 
-// Streams of these tell their usage only if they are asked to.
-bool injects_usage(const Exchange& x) {
-    return x.endpoint->shape == http::Shape::kChat || x.endpoint->shape == http::Shape::kCompletion;
+// Whether a stream that was not asked for its usage lacks what this client gets of it.
+bool wants_usage(const Exchange& x, Way way, bool event_stream) noexcept {
+    if (!event_stream || !http::has_usage_chunk(x.endpoint->shape)) return false;
+    return way == Way::kToJson || x.json.include_usage;
 }
 
 void mark_head(Exchange& x, int status) {
@@ -66,7 +67,7 @@ Awaitable<bool> send_crossed(
         for (const std::string_view part : parts)
             cut = cut && splitter.feed(part, blocks).has_value();
         const std::vector<std::string_view> views(blocks.begin(), blocks.end());
-        Result<std::string> json = http::chat_stream_to_json(views);
+        Result<std::string> json = http::stream_to_json(x.endpoint->shape, views);
         if (!cut || !json) co_return false;
         http::Response answer;
         answer.fields = fields;
@@ -79,7 +80,7 @@ Awaitable<bool> send_crossed(
     }
     std::string json;
     for (const std::string_view part : parts) json += part;
-    const auto blocks = http::chat_json_to_stream(json, x.json.include_usage);
+    const auto blocks = http::json_to_stream(x.endpoint->shape, json, x.json.include_usage);
     if (!blocks) co_return false;
     http::Fields head = fields;
     head.set("content-type", "text/event-stream; charset=utf-8");
@@ -134,9 +135,8 @@ public:
         way_ = choose_way(x_, head.status, head.event_stream, head.fields);
         fields_ = head.fields;
         upstream_ = head.upstream;
-        const bool wants_usage =
-            injects_usage(x_) && (way_ == Way::kToJson || (event_stream_ && x_.json.include_usage));
-        if (!own_ && wants_usage && !head.usage_asked && head.status == 200) return false;
+        const bool lacks_usage = !head.usage_asked && wants_usage(x_, way_, event_stream_);
+        if (!own_ && lacks_usage && head.status == 200) return false;
         if (!head.error_code.empty()) x_.error_code = head.error_code;
         if (head.status >= 400) x_.caps_known = false;  // the message was given back
         decorate(worker_, x_, fields_);
@@ -249,7 +249,8 @@ struct Part {
 std::vector<Part> parts_for(const Exchange& x, const cache::Entry& entry) {
     std::vector<Part> parts;
     parts.reserve(entry.parts.size());
-    const bool filter = entry.stream && !x.json.include_usage && injects_usage(x);
+    const bool filter =
+        entry.stream && !x.json.include_usage && http::has_usage_chunk(x.endpoint->shape);
     const bool timed = entry.times_ms.size() == entry.parts.size();
     for (std::size_t i = 0; i < entry.parts.size(); ++i) {
         const std::string& part = entry.parts[i];
@@ -407,10 +408,8 @@ Awaitable<bool> relay_entry(
     fields.add("content-type", entry.content_type);
     decorate(worker, x, fields);
     const Way way = choose_way(x, entry.status, entry.stream, fields);
-    const bool wants_usage =
-        entry.stream && injects_usage(x) && (way == Way::kToJson || x.json.include_usage);
     // Its upstream was not asked for what this client asks for.
-    if (wants_usage && !entry.usage) co_return false;
+    if (wants_usage(x, way, entry.stream) && !entry.usage) co_return false;
     if (way != Way::kAsItIs) {
         const std::vector<std::string_view> all(entry.parts.begin(), entry.parts.end());
         co_return co_await send_crossed(x, client, way, fields, all);

@@ -1,6 +1,5 @@
 #include "weir/http/crossing.hpp"
 
-#include <map>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -12,13 +11,10 @@
 #include "weir/http/answer.hpp"
 #include "weir/http/sse.hpp"
 
-#include "http/random_json.hpp"
-
 namespace weir::http {
 namespace {
 
 using Json = nlohmann::json;
-using test::Random;
 
 std::vector<std::string> stream_of(const std::vector<Json>& chunks) {
     std::vector<std::string> blocks;
@@ -28,13 +24,13 @@ std::vector<std::string> stream_of(const std::vector<Json>& chunks) {
 }
 
 Json cross(const std::vector<std::string>& blocks) {
-    const auto json = chat_stream_to_json({blocks.begin(), blocks.end()});
+    const auto json = stream_to_json(Shape::kChat, {blocks.begin(), blocks.end()});
     EXPECT_TRUE(json);
     return json ? Json::parse(*json) : Json();
 }
 
 std::vector<std::string> cross_back(const Json& json, bool include_usage = true) {
-    const auto blocks = chat_json_to_stream(json.dump(), include_usage);
+    const auto blocks = json_to_stream(Shape::kChat, json.dump(), include_usage);
     EXPECT_TRUE(blocks);
     return blocks.value_or(std::vector<std::string>{});
 }
@@ -162,7 +158,7 @@ TEST(Crossing, RefusesChunksThatDoNotAddUp) {
     for (std::vector<Json> chunks : cases) {
         chunks.push_back(chunk(Json::object(), "stop"));
         const auto blocks = stream_of(chunks);
-        EXPECT_FALSE(chat_stream_to_json({blocks.begin(), blocks.end()})) << blocks[1];
+        EXPECT_FALSE(stream_to_json(Shape::kChat, {blocks.begin(), blocks.end()})) << blocks[1];
     }
 }
 
@@ -227,7 +223,7 @@ TEST(Crossing, AnEmptyFirstChunkDoesNotHideTheName) {
 
 TEST(Crossing, RefusesWhatIsNotAWholeStream) {
     const auto refused = [](std::vector<std::string_view> blocks) {
-        return !chat_stream_to_json(blocks).has_value();
+        return !stream_to_json(Shape::kChat, blocks).has_value();
     };
     EXPECT_TRUE(refused({}));
     EXPECT_TRUE(refused({"data: [DONE]\n\n"}));
@@ -242,11 +238,11 @@ TEST(Crossing, RefusesWhatIsNotAWholeStream) {
     const std::string deep =
         "data: {\"a\":" + std::string(100'000, '[') + std::string(100'000, ']') + "}\n\n";
     EXPECT_TRUE(refused({deep}));
-    EXPECT_FALSE(chat_json_to_stream("{}", true));
-    EXPECT_FALSE(chat_json_to_stream("[]", true));
-    EXPECT_FALSE(chat_json_to_stream(R"({"choices":[]})", true));
-    EXPECT_FALSE(chat_json_to_stream(R"({"choices":[{"index":0}]})", true));
-    EXPECT_FALSE(chat_json_to_stream("{", true));
+    EXPECT_FALSE(json_to_stream(Shape::kChat, "{}", true));
+    EXPECT_FALSE(json_to_stream(Shape::kChat, "[]", true));
+    EXPECT_FALSE(json_to_stream(Shape::kChat, R"({"choices":[]})", true));
+    EXPECT_FALSE(json_to_stream(Shape::kChat, R"({"choices":[{"index":0}]})", true));
+    EXPECT_FALSE(json_to_stream(Shape::kChat, "{", true));
 }
 
 TEST(Crossing, AnAnswerBecomesAStreamOfTheRightShape) {
@@ -286,107 +282,89 @@ TEST(Crossing, AnAnswerBecomesAStreamOfTheRightShape) {
     EXPECT_EQ(watch.end(""), Ending::kWhole);
 }
 
-// A stream as a model would send it, and what its texts add up to.
-struct Story {
-    std::vector<Json> chunks;
-    std::map<int, std::map<std::string, std::string>> texts;  // choice -> field -> text
-};
-
-Story random_story(Random& random) {
-    Story story;
-    const int choices = 1 + static_cast<int>(random.below(3));
-    const std::string_view fields[] = {"content", "refusal", "reasoning_content", "x_vendor"};
-    std::map<int, int> calls;
-    const std::size_t steps = random.below(25);
-    for (int i = 0; i < choices; ++i) {
-        Json first = chunk({{"role", "assistant"}, {"content", nullptr}}, nullptr, i);
-        if (random.one_in(2)) first["system_fingerprint"] = "fp";
-        if (random.one_in(3)) first["prompt_filter_results"] = {{{"prompt_index", 0}}};
-        story.chunks.push_back(first);
-    }
-    for (std::size_t step = 0; step < steps; ++step) {
-        const int index = static_cast<int>(random.below(static_cast<std::size_t>(choices)));
-        Json delta = Json::object();
-        Json logprobs;
-        switch (random.below(8)) {
-            case 0: {
-                const int number = calls[index]++;
-                delta["tool_calls"] = {
-                    {{"index", number},
-                     {"id", "call" + std::to_string(number)},
-                     {"type", "function"},
-                     {"function", {{"name", "fn"}, {"arguments", ""}}}}
-                };
-                break;
-            }
-            case 1:
-                if (calls[index] > 0) {
-                    const auto known = static_cast<std::size_t>(calls[index]);
-                    const std::size_t number = random.below(known);
-                    const std::string more = test::random_text(random, 4);
-                    delta["tool_calls"] = {{{"index", number}, {"function", {{"arguments", more}}}}
-                    };
-                    story.texts[index]["call" + std::to_string(number)] += more;
-                }
-                break;
-            case 2:
-                delta["audio"] = {{"data", "QUJD"}, {"expires_at", step}};
-                break;
-            case 3:
-                delta["annotations"] = {{{"type", "url_citation"}, {"n", step}}};
-                break;
-            case 4:
-                logprobs = {
-                    {"content", {{{"token", std::to_string(step)}, {"logprob", -0.5}}}},
-                    {"refusal", nullptr}
-                };
-                [[fallthrough]];
-            default: {
-                const std::string field(random.pick(fields));
-                const std::string more = test::random_text(random, 4);
-                delta[field] = more;
-                story.texts[index][field] += more;
-                break;
-            }
+TEST(Crossing, SoundsAreTheBytesOfTheirPieces) {
+    const auto sound = [](const std::vector<std::string>& pieces) {
+        std::vector<Json> chunks = {chunk({{"audio", {{"id", "au"}, {"transcript", "he"}}}})};
+        for (const std::string& piece : pieces) {
+            chunks.push_back(chunk({{"audio", {{"data", piece}}}}));
         }
-        Json next = chunk(delta, nullptr, index);
-        if (!logprobs.is_null()) next["choices"][0]["logprobs"] = logprobs;
-        if (random.one_in(5))
-            next["choices"][0]["filter"] = {{"f" + std::to_string(random.below(3)), step}};
-        story.chunks.push_back(next);
+        chunks.push_back(chunk({{"audio", {{"transcript", "llo"}, {"expires_at", 5}}}}));
+        Json audio = message_of(chunks)["audio"];
+        const std::string data = audio["data"];
+        EXPECT_EQ(
+            audio, Json({{"id", "au"}, {"data", data}, {"transcript", "hello"}, {"expires_at", 5}})
+        );
+        return data;
+    };
+    EXPECT_EQ(sound({"QUJD", "REVG"}), "QUJDREVG");
+    EXPECT_EQ(sound({"QQ==", "QkM=", "REVG"}), "QUJDREVG");
+    EXPECT_EQ(sound({"QUI=", "", "Q0Q="}), "QUJDRA==");
+    // One text that is cut anywhere.
+    EXPECT_EQ(sound({"Q", "UJDR", "A=", "="}), "QUJDRA==");
+    EXPECT_EQ(sound({"QUJDRA=", "=", "R", "Q=="}), "QUJDREU=");
+    // Whatever else it is stays text.
+    for (const char* const odd : {"QQ", "Q===", "====", "Q?==", "QQ=", "QQ= "}) {
+        EXPECT_EQ(sound({odd, "QkM="}), std::string(odd) + "QkM=");
     }
-    for (int i = 0; i < choices; ++i) story.chunks.push_back(chunk(Json::object(), "stop", i));
-    if (random.one_in(2)) {
-        Json usage = chunk(Json::object());
-        usage["choices"] = Json::array();
-        usage["usage"] = {{"prompt_tokens", 1}, {"completion_tokens_details", {{"x", 2}}}};
-        story.chunks.push_back(usage);
-    }
-    return story;
 }
 
-TEST(CrossingProperty, ThereAndBackIsAFixedPointAndNothingIsLost) {
-    Random random("ThereAndBackIsAFixedPoint");
-    for (int round = 0; round < 1500; ++round) {
-        const Story story = random_story(random);
-        const Json json = cross(stream_of(story.chunks));
-        const auto again = cross_back(json);
-        ASSERT_EQ(cross(again), json) << json.dump(2);
-        ASSERT_EQ(cross_back(cross(again)), again);
-        for (const auto& [index, texts] : story.texts) {
-            const Json& message = json["choices"][static_cast<std::size_t>(index)]["message"];
-            for (const auto& [field, text] : texts) {
-                if (field.starts_with("call")) {
-                    const Json& call = message["tool_calls"][std::stoul(field.substr(4))];
-                    ASSERT_EQ(call["function"]["arguments"], text);
-                    ASSERT_EQ(call["id"], field);
-                    ASSERT_FALSE(call.contains("index"));
-                } else {
-                    ASSERT_EQ(message[field], text) << json.dump(2);
-                }
-            }
-        }
-    }
+// What a model says may have any name.
+TEST(Crossing, TokensWithAnIndexAreNotPiecesOfOneAnother) {
+    Json one = chunk({{"content", "a"}});
+    one["choices"][0]["logprobs"] = {{"content", {{{"token", "a"}, {"index", 0}}}}};
+    Json other = chunk({{"content", "b"}}, "stop");
+    other["choices"][0]["logprobs"] = {{"content", {{{"token", "b"}, {"index", 0}}}}};
+    const Json json = cross(stream_of({one, other}));
+    EXPECT_EQ(json["choices"][0]["logprobs"]["content"].size(), 2U);
+}
+
+TEST(Crossing, CompletionsAddUpTheSameWay) {
+    const auto piece = [](const std::string& text, const Json& more) {
+        Json choice = {{"index", 0}, {"text", text}, {"finish_reason", nullptr}};
+        choice.update(more);
+        return Json{{"id", "cmpl-1"}, {"object", "text_completion"}, {"choices", {choice}}};
+    };
+    const auto logprobs = [](const char* token, const Json& value, const Json& top, int offset) {
+        return Json{
+            {"logprobs",
+             {{"tokens", {token}},
+              {"token_logprobs", Json::array({value})},
+              {"top_logprobs", Json::array({top})},
+              {"text_offset", {offset}}}}
+        };
+    };
+    const auto blocks = stream_of({
+        piece("one", logprobs("one", nullptr, nullptr, 0)),
+        piece(" two", logprobs(" two", -0.5, {{"index", -0.5}}, 3)),
+        piece("", {{"finish_reason", "stop"}, {"stop_reason", 7}, {"logprobs", nullptr}}),
+    });
+    const auto json = stream_to_json(Shape::kCompletion, {blocks.begin(), blocks.end()});
+    ASSERT_TRUE(json);
+    EXPECT_EQ(Json::parse(*json), Json::parse(R"({"id":"cmpl-1","object":"text_completion",
+        "choices":[{"index":0,"text":"one two","finish_reason":"stop","stop_reason":7,"logprobs":{
+        "tokens":["one"," two"],"token_logprobs":[null,-0.5],"top_logprobs":[null,{"index":-0.5}],
+        "text_offset":[0,3]}}]})"));
+    // One of chat says nothing here, nor the other way round.
+    const auto chat = stream_of({chunk({{"content", "x"}}, "stop")});
+    EXPECT_FALSE(stream_to_json(Shape::kCompletion, {chat.begin(), chat.end()}));
+    EXPECT_FALSE(json_to_stream(Shape::kChat, *json, true));
+}
+
+// Members are looked up from one end.
+TEST(Crossing, TooManyMembersDoNotAddUp) {
+    const auto adds_up = [](int count, const auto& delta_of) {
+        std::vector<Json> chunks;
+        for (int i = 0; i < count; ++i) chunks.push_back(chunk(delta_of(i)));
+        chunks.push_back(chunk(Json::object(), "stop"));
+        const auto blocks = stream_of(chunks);
+        return stream_to_json(Shape::kChat, {blocks.begin(), blocks.end()}).has_value();
+    };
+    const auto members = [](int i) { return Json{{"m" + std::to_string(i), 1}}; };
+    EXPECT_TRUE(adds_up(1000, members));
+    EXPECT_FALSE(adds_up(1100, members));
+    const auto calls = [](int i) { return Json{{"tool_calls", {{{"index", i}}}}}; };
+    EXPECT_TRUE(adds_up(5000, calls));
+    EXPECT_FALSE(adds_up(20'000, calls));
 }
 
 }  // namespace

@@ -47,9 +47,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         (void)http::judge_json(shape, text, false);
     }
     const std::vector<std::string_view> views(blocks.begin(), blocks.end());
-    if (const auto json = http::chat_stream_to_json(views)) {
-        (void)http::chat_json_to_stream(*json, true);
+    for (const http::Shape shape :
+         {http::Shape::kChat, http::Shape::kCompletion, http::Shape::kResponse}) {
+        if (const auto json = http::stream_to_json(shape, views)) {
+            (void)http::json_to_stream(shape, *json, true);
+        }
+        (void)http::json_to_stream(shape, text, true);
     }
-    (void)http::chat_json_to_stream(text, true);
     return 0;
 }

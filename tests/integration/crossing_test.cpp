@@ -1,5 +1,10 @@
-// An answer that cannot be had as the other kind sends its asker upstream instead of failing it.
+// A streamed and a plain answer serve each other; one that cannot be had as the other kind sends
+// its asker upstream instead of failing it.
+#include <string>
+#include <string_view>
+
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include "support/client.hpp"
 #include "support/fake_upstream.hpp"
@@ -92,6 +97,126 @@ TEST(Crossing, AStreamWithoutUsageDoesNotServeOneThatAsksForIt) {
     const Answer with_usage = asked("\"stream_options\":{\"include_usage\":true}");
     EXPECT_EQ(with_usage.field("x-cache"), "BYPASS");
     EXPECT_NE(with_usage.body.find("prompt_tokens"), std::string::npos);
+}
+
+bool asks_for_stream(const SeenRequest& request) {
+    return request.body.find("\"stream\":true") != std::string::npos;
+}
+
+constexpr std::string_view kUsage = R"("usage":{"prompt_tokens":1,"completion_tokens":2})";
+
+void answer_completion(Wire& wire, const SeenRequest& request) {
+    const std::string begin = R"({"id":"cmpl-1","object":"text_completion","created":1,)";
+    if (!asks_for_stream(request)) {
+        wire.json(
+            begin + R"("choices":[{"index":0,"text":"one two","finish_reason":"stop"}],)" +
+            std::string(kUsage) + "}"
+        );
+        return;
+    }
+    wire.begin_stream();
+    wire.event(begin + R"("choices":[{"index":0,"text":"one ","finish_reason":null}]})");
+    wire.event(begin + R"("choices":[{"index":0,"text":"two","finish_reason":"stop"}]})");
+    if (request.body.find("include_usage") != std::string::npos) {
+        wire.event(begin + R"("choices":[],)" + std::string(kUsage) + "}");
+    }
+    wire.event("[DONE]");
+    wire.last_chunk();
+}
+
+std::string joined_texts(const std::string& stream) {
+    std::string out;
+    std::size_t at = 0;
+    while ((at = stream.find("\"text\":\"", at)) != std::string::npos) {
+        at += std::string_view("\"text\":\"").size();
+        out += stream.substr(at, stream.find('"', at) - at);
+    }
+    return out;
+}
+
+TEST(Crossing, CompletionsServeEachOtherAndTellUsageIfAsked) {
+    static constexpr std::string_view kEnds[] = {
+        "}",
+        R"(,"stream":true})",
+        R"(,"stream":true,"stream_options":{"include_usage":true}})",
+    };
+    for (const std::string_view first : kEnds) {
+        SCOPED_TRACE(first);
+        FakeUpstream upstream(answer_completion);
+        TestGateway gateway({.upstream_url = upstream.url()});
+        const auto asked = [&](std::string_view end) {
+            return ask(
+                gateway.port(),
+                {.path = "/v1/completions",
+                 .key = kAlice,
+                 .body = R"({"model":"c","prompt":"x")" + std::string(end)}
+            );
+        };
+        EXPECT_EQ(asked(first).field("x-cache"), "MISS");
+        const Answer plain = asked(kEnds[0]);
+        EXPECT_EQ(plain.field("x-cache"), "HIT");
+        const auto json = nlohmann::json::parse(plain.body, nullptr, false);
+        EXPECT_EQ(json["object"], "text_completion") << plain.body;
+        EXPECT_EQ(json["choices"][0]["text"], "one two");
+        EXPECT_EQ(json["usage"]["completion_tokens"], 2);
+        for (const std::string_view end : {kEnds[1], kEnds[2]}) {
+            const Answer stream = asked(end);
+            EXPECT_EQ(stream.field("x-cache"), "HIT");
+            EXPECT_EQ(joined_texts(stream.body), "one two") << stream.body;
+            EXPECT_TRUE(stream.body.ends_with("data: [DONE]\n\n"));
+            EXPECT_EQ(stream.body.find("completion_tokens") != std::string::npos, end == kEnds[2])
+                << stream.body;
+        }
+        EXPECT_EQ(upstream.calls(), 1U);
+    }
+}
+
+constexpr std::string_view kResponse =
+    R"({"id":"resp_1","object":"response","status":"completed","output":[{"type":"message",)"
+    R"("id":"msg_1","status":"completed","role":"assistant","content":[{"type":"output_text",)"
+    R"("text":"one two","annotations":[]}]}],"usage":{"input_tokens":1,"output_tokens":2,)"
+    R"("total_tokens":3}})";
+
+void answer_response(Wire& wire, const SeenRequest& request) {
+    if (!asks_for_stream(request)) {
+        wire.json(kResponse);
+        return;
+    }
+    wire.begin_stream();
+    wire.event(R"({"type":"response.created","response":{"status":"in_progress"}})");
+    wire.event(R"({"type":"response.output_text.delta","delta":"one two"})");
+    wire.event(R"({"type":"response.completed","response":)" + std::string(kResponse) + "}");
+    wire.last_chunk();
+}
+
+// Their usage is in the answer itself: an upstream that is not asked for any serves both.
+TEST(Crossing, ResponsesServeEachOther) {
+    for (const bool stream_first : {false, true}) {
+        FakeUpstream upstream(answer_response);
+        TestGateway gateway(
+            {.upstream_url = upstream.url(), .upstream_more = ", stream_usage: false"}
+        );
+        const auto asked = [&](bool stream) {
+            return ask(
+                gateway.port(),
+                {.path = "/v1/responses",
+                 .key = kAlice,
+                 .body = std::string(R"({"model":"gpt-4","input":"x")") +
+                         (stream ? R"(,"stream":true})" : "}")}
+            );
+        };
+        EXPECT_EQ(asked(stream_first).field("x-cache"), "MISS");
+        const Answer plain = asked(false);
+        EXPECT_EQ(plain.field("x-cache"), "HIT");
+        EXPECT_EQ(plain.field("content-type"), "application/json");
+        EXPECT_EQ(plain.body, kResponse);
+        const Answer stream = asked(true);
+        EXPECT_EQ(stream.field("x-cache"), "HIT");
+        EXPECT_NE(stream.body.find(R"("delta":"one two")"), std::string::npos) << stream.body;
+        EXPECT_NE(stream.body.find(std::string(kResponse) + "}\n\n"), std::string::npos);
+        EXPECT_EQ(stream.body.find("[DONE]"), std::string::npos);
+        EXPECT_EQ(upstream.calls(), 1U);
+    }
 }
 
 }  // namespace
