@@ -1,4 +1,5 @@
-// Starts a Weir of its own for a test file: a free port, a fresh data directory, the demo upstream.
+// Starts a Weir of its own for a test file: a free port, a fresh data directory, the demo upstream
+// or the one that is given.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -12,14 +13,18 @@ export const keys = {
   carol: 'sk-test-carol-0123456789', // 3 messages in 4 hours
 };
 
-const config = (port, data) => `
+const demo = `
+  - {name: keyless, url: "http://127.0.0.1:9/v1", key: ""}
+demo: when no upstream has a key`;
+const given = (url) => `
+  - {name: given, url: "${url}", key: sk-upstream-0123456789}`;
+
+const config = (port, data, upstream) => `
 listen: "127.0.0.1:${port}"
 data: ${data}
 workers: 2
 drain: 2s
-upstreams:
-  - {name: keyless, url: "http://127.0.0.1:9/v1", key: ""}
-demo: when no upstream has a key
+upstreams:${upstream ? given(upstream) : demo}
 plans:
   large:
     caps:
@@ -53,11 +58,11 @@ async function ready(url, child, output) {
   throw new Error(`weir did not become ready (exit ${child.exitCode}):\n${output()}`);
 }
 
-export async function startGateway() {
+export async function startGateway(upstream) {
   const folder = await mkdtemp(join(tmpdir(), 'weir-sdk-'));
   const port = await freePort();
   const file = join(folder, 'weir.yaml');
-  await writeFile(file, config(port, join(folder, 'data')));
+  await writeFile(file, config(port, join(folder, 'data'), upstream));
 
   // Without the caller's environment: an OPENAI_API_KEY there must not reach anybody.
   const child = spawn(process.env.WEIR_BINARY, ['serve', '--config', file], {
