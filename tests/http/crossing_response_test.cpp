@@ -71,7 +71,7 @@ TEST(CrossingResponse, WhatIsNotWholeDoesNotCross) {
     EXPECT_FALSE(cross({{{"type", "response.completed"}}}));
     EXPECT_FALSE(cross({{{"type", "response.completed"}, {"response", {{"id", "r"}}}}}));
     EXPECT_FALSE(cross({{{"type", "response.completed"}, {"response", {{"output", 1}}}}}));
-    EXPECT_FALSE(cross({{{"type", "response.failed"}, {"response", done["response"]}}}));
+    EXPECT_FALSE(cross({{{"type", "response.failed"}, {"response", done["response"]}}, done}));
     EXPECT_FALSE(cross({{{"type", "error"}, {"message", "m"}}, done}));
     EXPECT_FALSE(cross({{{"error", {{"message", "m"}}}}, done}));
     EXPECT_FALSE(cross({Json::array(), done}));

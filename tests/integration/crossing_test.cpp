@@ -1,14 +1,13 @@
 // A streamed and a plain answer serve each other; one that cannot be had as the other kind sends
 // its asker upstream instead of failing it.
+#include <atomic>
 #include <string>
 #include <string_view>
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "support/client.hpp"
-#include "support/fake_upstream.hpp"
-#include "support/test_gateway.hpp"
+#include "tools.hpp"
 
 namespace weir::test {
 namespace {
@@ -174,8 +173,7 @@ TEST(Crossing, CompletionsServeEachOtherAndTellUsageIfAsked) {
 constexpr std::string_view kResponse =
     R"({"id":"resp_1","object":"response","status":"completed","output":[{"type":"message",)"
     R"("id":"msg_1","status":"completed","role":"assistant","content":[{"type":"output_text",)"
-    R"("text":"one two","annotations":[]}]}],"usage":{"input_tokens":1,"output_tokens":2,)"
-    R"("total_tokens":3}})";
+    R"("text":"one two","annotations":[]}]}]})";
 
 void answer_response(Wire& wire, const SeenRequest& request) {
     if (!asks_for_stream(request)) {
@@ -189,7 +187,7 @@ void answer_response(Wire& wire, const SeenRequest& request) {
     wire.last_chunk();
 }
 
-// Their usage is in the answer itself: an upstream that is not asked for any serves both.
+// Their usage is in the answer itself, or nowhere: nobody has to be asked for it.
 TEST(Crossing, ResponsesServeEachOther) {
     for (const bool stream_first : {false, true}) {
         FakeUpstream upstream(answer_response);
@@ -217,6 +215,38 @@ TEST(Crossing, ResponsesServeEachOther) {
         EXPECT_EQ(stream.body.find("[DONE]"), std::string::npos);
         EXPECT_EQ(upstream.calls(), 1U);
     }
+}
+
+// A stream and a plain request of the same at the same time.
+void expect_one_call(
+    const std::string& path, const std::string& question, const FakeUpstream::Script& answer
+) {
+    std::atomic<const TestGateway*> all = nullptr;
+    FakeUpstream upstream([&](Wire& wire, const SeenRequest& request) {
+        EXPECT_TRUE(eventually([&] {
+            return all.load() != nullptr && metric(*all, "weir_flights_joined_total") == 1;
+        }));
+        answer(wire, request);
+    });
+    TestGateway gateway({.upstream_url = upstream.url()});
+    all = &gateway;
+    const auto asks = [&](const char* end) {
+        return Ask{.path = path, .key = kAlice, .body = question + end};
+    };
+    const auto answers = race(gateway.port(), {asks("}"), asks(R"(,"stream":true})")});
+    for (const Answer& one : answers) {
+        EXPECT_EQ(one.status, 200) << one.body;
+        EXPECT_TRUE(one.complete);
+        EXPECT_NE(one.body.find("two"), std::string::npos);
+    }
+    EXPECT_EQ(answers[0].field("content-type"), "application/json");
+    EXPECT_TRUE(answers[1].field("content-type").starts_with("text/event-stream"));
+    EXPECT_EQ(upstream.calls(), 1U);
+}
+
+TEST(Crossing, OneCallServesAStreamAndAPlainRequestAtTheSameTime) {
+    expect_one_call("/v1/completions", R"({"model":"c","prompt":"x")", answer_completion);
+    expect_one_call("/v1/responses", R"({"model":"gpt-4","input":"x")", answer_response);
 }
 
 }  // namespace
