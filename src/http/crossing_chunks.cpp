@@ -14,6 +14,19 @@ std::string block_of(const Json& chunk) {
     return "data: " + dump(chunk) + "\n\n";
 }
 
+// Puts what else a choice has beside what is known. Some write every member of both kinds of
+// answer, so `null` is none. False: a member of the other kind says something.
+[[nodiscard]] bool put_others(Json& others, Json& choice) {
+    for (auto& [key, value] : others.items()) {
+        if (!choice.contains(key)) {
+            choice[key] = std::move(value);
+        } else if (!value.is_null()) {
+            return false;
+        }
+    }
+    return true;
+}
+
 // A stream while its chunks are added up.
 class Chunks {
 public:
@@ -53,7 +66,7 @@ public:
             Json whole = {{"index", index}};
             if (!form_.finish(std::move(choice.said), whole)) return does_not_add_up();
             whole["logprobs"] = std::move(choice.logprobs);
-            for (auto& [key, value] : choice.others.items()) whole[key] = std::move(value);
+            if (!put_others(choice.others, whole)) return does_not_add_up();
             whole["finish_reason"] = std::move(choice.finish_reason);
             list.push_back(std::move(whole));
         }
@@ -162,14 +175,12 @@ Result<std::vector<std::string>> json_to_chunks(
         if (!form.split(choice, first, last)) {
             return fail(ErrorCode::kUpstreamProtocol, "a choice says nothing");
         }
-        Json reason;
-        for (auto& [key, value] : choice.items()) {
-            if (key == "index") continue;
-            if (key == "finish_reason") {
-                reason = std::move(value);
-            } else {
-                first[key] = std::move(value);
-            }
+        Json reason =
+            choice.contains("finish_reason") ? std::move(choice["finish_reason"]) : Json();
+        choice.erase("index");
+        choice.erase("finish_reason");
+        if (!put_others(choice, first)) {
+            return fail(ErrorCode::kUpstreamProtocol, "a choice is of a stream");
         }
         first["finish_reason"] = nullptr;
         put(std::move(first));

@@ -78,6 +78,10 @@ bool Sum::add_list(Json& into, const Json& from, bool pieces, Lists lists) {
 bool Sum::add_member(Json& into, std::string_view key, const Json& from, Lists lists) {
     const auto adds_up = [](const Json& json) { return json.is_string() || json.is_structured(); };
     if (from.is_null()) return true;
+    // What comes first may itself have several fragments of one element.
+    if (into.is_null() && from.is_structured()) {
+        into = from.is_array() ? Json::array() : Json::object();
+    }
     if (into.is_string() && from.is_string()) {
         auto& text = into.get_ref<Json::string_t&>();
         const auto& more = from.get_ref<const Json::string_t&>();
@@ -102,19 +106,9 @@ bool Sum::add_object(Json& into, const Json& from, Lists lists) {
     for (const auto& [key, value] : from.items()) {
         if (!look(into.size())) return false;
         const auto known = into.find(key);
-        if (known != into.end()) {
-            if (!add_member(*known, key, value, lists)) return false;
-            continue;
-        }
-        if (into.size() >= kMostMembers) return false;
-        // The first list may itself have several fragments of one element.
-        Json& fresh = into[key];
-        if (value.is_array()) {
-            fresh = Json::array();
-            if (!add_list(fresh, value, key == "tool_calls", lists)) return false;
-        } else {
-            fresh = value;
-        }
+        if (known == into.end() && into.size() >= kMostMembers) return false;
+        Json& sum = known == into.end() ? into[key] : *known;
+        if (!add_member(sum, key, value, lists)) return false;
     }
     return true;
 }

@@ -92,6 +92,16 @@ TEST(CrossingResponse, WhatIsNotWholeDoesNotCross) {
     }
 }
 
+TEST(CrossingResponse, OddItemsGoThereAndBack) {
+    const std::string odd =
+        R"({"status":"completed","usage":7,"output":[1,"x",null,[],{"type":7,"id":7,"status":7},)"
+        R"({"type":"message","content":"x"},{"type":"message","content":[1,null,{"type":"x"}]},)"
+        R"({"type":"reasoning","summary":[1,{}],"content":{}},{"type":"function_call"}]})";
+    const auto blocks = json_to_stream(Shape::kResponse, odd, true);
+    ASSERT_TRUE(blocks);
+    EXPECT_EQ(stream_to_json(Shape::kResponse, {blocks->begin(), blocks->end()}).value_or(""), odd);
+}
+
 TEST(CrossingResponse, AnAnswerBecomesTheEventsThatOpenAISends) {
     const Json response = Json::parse(R"({"id":"r","status":"completed","completed_at":9,
         "output_text":"hi","usage":{"total_tokens":3},"output":[

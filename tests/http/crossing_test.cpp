@@ -282,6 +282,31 @@ TEST(Crossing, AnAnswerBecomesAStreamOfTheRightShape) {
     EXPECT_EQ(watch.end(""), Ending::kWhole);
 }
 
+// Some write every member that they know of, whatever the kind of answer.
+TEST(Crossing, MembersOfTheOtherKindThatAreNullDoNotCount) {
+    Json first = chunk({{"content", "a"}, {"tool_calls", nullptr}, {"audio", nullptr}});
+    first["choices"][0]["message"] = nullptr;
+    const Json second = chunk(
+        {{"tool_calls",
+          {{{"index", 0}, {"id", "c"}, {"function", {{"name", "f"}, {"arguments", "1"}}}},
+           {{"index", 0}, {"function", {{"arguments", "2"}}}}}}},
+        "stop"
+    );
+    Json json = cross(stream_of({first, second}));
+    const Json message = json["choices"][0]["message"];
+    EXPECT_EQ(message["content"], "a") << json;
+    ASSERT_EQ(message["tool_calls"].size(), 1U) << json;
+    EXPECT_EQ(message["tool_calls"][0]["function"]["arguments"], "12");
+    json["choices"][0]["delta"] = nullptr;
+    EXPECT_EQ(cross(cross_back(json))["choices"][0]["message"], message);
+    // But one that says something would be lost.
+    json["choices"][0]["delta"] = {{"content", "b"}};
+    EXPECT_FALSE(json_to_stream(Shape::kChat, json.dump(), true));
+    first["choices"][0]["message"] = {{"content", "b"}};
+    const auto both = stream_of({first, second});
+    EXPECT_FALSE(stream_to_json(Shape::kChat, {both.begin(), both.end()}));
+}
+
 TEST(Crossing, SoundsAreTheBytesOfTheirPieces) {
     const auto sound = [](const std::vector<std::string>& pieces) {
         std::vector<Json> chunks = {chunk({{"audio", {{"id", "au"}, {"transcript", "he"}}}})};
