@@ -81,21 +81,21 @@ void cross(Random& random, Shape shape, const RandomStream& stream) {
 
 TEST(CrossingProperty, ChatIsThereAndBackTheSame) {
     Random random("ChatIsThereAndBackTheSame");
-    for (int round = 0; round < 1000 && !testing::Test::HasFatalFailure(); ++round) {
+    for (int round = 0; round < 500 && !testing::Test::HasFatalFailure(); ++round) {
         cross(random, Shape::kChat, test::random_chunks(random, true));
     }
 }
 
 TEST(CrossingProperty, CompletionsAreThereAndBackTheSame) {
     Random random("CompletionsAreThereAndBackTheSame");
-    for (int round = 0; round < 1000 && !testing::Test::HasFatalFailure(); ++round) {
+    for (int round = 0; round < 500 && !testing::Test::HasFatalFailure(); ++round) {
         cross(random, Shape::kCompletion, test::random_chunks(random, false));
     }
 }
 
 TEST(CrossingProperty, ResponsesAreThereAndBackTheSame) {
     Random random("ResponsesAreThereAndBackTheSame");
-    for (int round = 0; round < 1000 && !testing::Test::HasFatalFailure(); ++round) {
+    for (int round = 0; round < 500 && !testing::Test::HasFatalFailure(); ++round) {
         cross(random, Shape::kResponse, test::random_response_stream(random));
     }
 }
