@@ -14,7 +14,8 @@ constexpr char kModerations[] = "/v1/moderations";
 // An answer that is whole, whatever is asked; the number of the call is in it.
 void answer_anything(Wire& wire, const SeenRequest& request, int call) {
     const std::string number = std::to_string(call);
-    if (request.target.starts_with(kChat)) return answer_chat(wire, request, "number " + number);
+    if (request.target.starts_with(kChat))
+        return answer_chat(wire, request, "the answer to this one is number " + number);
     if (request.target.starts_with(kCompletions)) {
         return static_cast<void>(wire.json(
             R"({"id":"c","object":"text_completion","created":1,"model":"m","choices":[{"index":0,"text":")" +
