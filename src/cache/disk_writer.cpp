@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "cache_file.hpp"
-#include "entry_codec.hpp"
 
 namespace weir::cache {
 
@@ -18,26 +17,10 @@ constexpr std::uint64_t kManyBytes = 4 << 20;
 // One batch, so that other work and checkpoints get their turn.
 constexpr std::size_t kBatchItems = 256;
 constexpr std::uint64_t kBatchBytes = 8 << 20;
-constexpr std::uint64_t kBatchEvictions = 512;
-constexpr std::size_t kBatchExpired = 128;
-constexpr std::size_t kBatchClear = 256;
-constexpr std::int64_t kBatchClearBytes = 32 << 20;
 // Hints that are lost do no harm.
 constexpr std::size_t kHints = 2048;
-// Free pages are given back in these steps, when there are more than 5 % of them.
-constexpr std::int64_t kFreePagesKept = 64;
-
-std::string_view view(const Digest& hash) noexcept {
-    return {reinterpret_cast<const char*>(hash.data()), hash.size()};
-}
 
 }  // namespace
-
-struct DiskWriter::Statements {
-    sqlite::Statement page_count, freelist_count;
-    sqlite::Statement find_row, oldest, expired, last_id, scan, scan_model;
-    sqlite::Statement touch, insert_entry, insert_body, remove_entry, remove_body, totals;
-};
 
 DiskWriter::DiskWriter(
     std::string path, std::function<std::int64_t()> now_s, std::uint64_t max_size_bytes
@@ -152,62 +135,14 @@ Result<> DiskWriter::connected(sqlite::Connection& connection) {
     // be damaged after all, the next one is to another file.
     const bool another = std::exchange(connected_before_, true);
     if (Result<> ready = ensure_schema(connection, path_); !ready) return ready;
-    auto made = std::make_unique<Statements>();
-    Result<> outcome;
-    const auto prepare = [&](sqlite::Statement& statement, std::string_view literal) {
-        if (!outcome) return;
-        Result<sqlite::Statement> prepared = connection.prepare(literal);
-        if (prepared) {
-            statement = std::move(*prepared);
-        } else {
-            outcome = std::unexpected(std::move(prepared.error()));
-        }
-    };
-    prepare(made->page_count, "PRAGMA page_count");
-    prepare(made->freelist_count, "PRAGMA freelist_count");
-    prepare(made->find_row, "SELECT id, size FROM entries WHERE hash = ?");
-    prepare(made->oldest, "SELECT id, size FROM entries ORDER BY used_at, id LIMIT 1");
-    prepare(made->expired, "SELECT id, size FROM entries WHERE expires_at <= ? LIMIT ?");
-    prepare(made->last_id, "SELECT max(id) FROM entries");
-    prepare(
-        made->scan, "SELECT id, size FROM entries WHERE id > ? AND id <= ? ORDER BY id LIMIT ?"
-    );
-    prepare(
-        made->scan_model,
-        "SELECT id, size FROM entries WHERE id > ? AND id <= ? AND model = ? ORDER BY id LIMIT ?"
-    );
-    prepare(made->touch, "UPDATE entries SET used_at = ? WHERE hash = ?");
-    prepare(
-        made->insert_entry,
-        "INSERT INTO entries (hash, model, stored_at, expires_at, used_at, size) "
-        "VALUES (?, ?, ?, ?, ?, ?)"
-    );
-    prepare(
-        made->insert_body, "INSERT INTO bodies (id, key_text, parts, checksum) VALUES (?, ?, ?, ?)"
-    );
-    prepare(made->remove_entry, "DELETE FROM entries WHERE id = ?");
-    prepare(made->remove_body, "DELETE FROM bodies WHERE id = ?");
-    prepare(made->totals, "UPDATE totals SET entries = ?, bytes = ?");
-    sqlite::Statement page_size;
-    prepare(page_size, "PRAGMA page_size");
-    sqlite::Statement totals;
-    prepare(totals, "SELECT entries, bytes FROM totals");
-    if (!outcome) return outcome;
-    const Result<std::int64_t> size = ask(page_size);
-    if (!size) return std::unexpected(size.error());
-    page_size_ = *size;
-    const Result<bool> row = totals.step();
-    if (!row) return std::unexpected(row.error());
-    totals_ = *row ? Totals{totals.integer(0), totals.integer(1)} : Totals{};
-    totals.reset();
+    if (Result<> ready = rows_.connect(connection); !ready) return ready;
     publish_totals();
-    statements_ = std::move(made);
     if (another) epoch_.fetch_add(1);
     return {};
 }
 
 void DiskWriter::disconnected() noexcept {
-    statements_.reset();
+    rows_.disconnect();
 }
 
 bool DiskWriter::has_more() noexcept {
@@ -221,7 +156,7 @@ bool DiskWriter::has_more() noexcept {
     return !queue_.empty() && (flush_ || stopping_);
 }
 
-Result<bool> DiskWriter::write(sqlite::Connection& connection) {
+Result<bool> DiskWriter::write(sqlite::Connection&) {
     std::vector<Digest> touched;
     std::vector<Digest> forgotten;
     {
@@ -232,43 +167,41 @@ Result<bool> DiskWriter::write(sqlite::Connection& connection) {
     const std::int64_t now_s = now_s_();
     bool wrote = !touched.empty() || tidy_.exchange(false);
     more_work_ = false;
-    evicting_ = 0;
-    totals_changed_ = false;
+    rows_.begin();
     for (const Digest& hash : touched) {
-        statements_->touch.bind(1, now_s).bind_blob(2, view(hash));
-        if (Result<> done = statements_->touch.run(); !done) {
+        if (Result<> done = rows_.touch(hash, now_s); !done) {
             return std::unexpected(std::move(done.error()));
         }
     }
     for (const Digest& hash : forgotten) {
-        const Result<bool> removed = remove_hash(hash);
+        const Result<bool> removed = rows_.remove(hash);
         if (!removed) return removed;
     }
     if (!stopping_) {
-        const Result<std::size_t> expired = remove_expired(now_s);
+        const Result<std::size_t> expired = rows_.remove_expired(now_s);
         if (!expired) return std::unexpected(expired.error());
-        more_work_ = *expired == kBatchExpired;
+        more_work_ = *expired == DiskRows::kBatchExpired;
     }
-    const Result<bool> inserted = insert_queued(connection, now_s);
+    const Result<bool> inserted = insert_queued(now_s);
     if (!inserted) return inserted;
     // Limits may have become smaller.
-    const Result<std::int64_t> room = make_room(0);
+    const Result<std::int64_t> room = rows_.make_room(0, max_size_bytes_);
     if (!room) return std::unexpected(room.error());
-    if (*room < 0 && totals_.entries > 0) more_work_ = true;
+    if (*room < 0 && rows_.totals().entries > 0) more_work_ = true;
     if (!stopping_) {
-        const Result<bool> gave = give_back_pages(connection);
+        const Result<bool> gave = rows_.give_back_pages();
         if (!gave) return gave;
         wrote = wrote || *gave;
+        more_work_ = more_work_ || *gave;
     }
-    if (totals_changed_) {
-        if (Result<> done = write_totals(); !done) return std::unexpected(std::move(done.error()));
-    }
-    return wrote || *inserted || totals_changed_;
+    const Result<bool> changed = rows_.finish();
+    if (!changed) return changed;
+    return wrote || *inserted || *changed;
 }
 
 void DiskWriter::committed() noexcept {
     stored_.fetch_add(writing_.size(), std::memory_order_relaxed);
-    evicted_.fetch_add(evicting_, std::memory_order_relaxed);
+    evicted_.fetch_add(rows_.evicted(), std::memory_order_relaxed);
     publish_totals();
     done_writing();
 }
@@ -279,7 +212,7 @@ void DiskWriter::failed(const Error&) noexcept {
 }
 
 void DiskWriter::done_writing() noexcept {
-    evicting_ = 0;
+    rows_.begin();
     {
         const MutexLock lock(mutex_);
         for (const Item& item : writing_) {
@@ -294,132 +227,12 @@ void DiskWriter::done_writing() noexcept {
 }
 
 void DiskWriter::publish_totals() noexcept {
-    entries_ = static_cast<std::uint64_t>(std::max<std::int64_t>(totals_.entries, 0));
-    bytes_ = static_cast<std::uint64_t>(std::max<std::int64_t>(totals_.bytes, 0));
+    const DiskRows::Totals totals = rows_.totals();
+    entries_ = static_cast<std::uint64_t>(std::max<std::int64_t>(totals.entries, 0));
+    bytes_ = static_cast<std::uint64_t>(std::max<std::int64_t>(totals.bytes, 0));
 }
 
-Result<> DiskWriter::write_totals() {
-    statements_->totals.bind(1, totals_.entries).bind(2, totals_.bytes);
-    return statements_->totals.run();
-}
-
-// ---------------------------------------------------------------- rows
-
-Result<std::int64_t> DiskWriter::ask(sqlite::Statement& statement) {
-    const Result<bool> row = statement.step();
-    if (!row) return std::unexpected(row.error());
-    const std::int64_t value = *row ? statement.integer(0) : 0;
-    statement.reset();
-    return value;
-}
-
-Result<std::int64_t> DiskWriter::used_bytes() {
-    const Result<std::int64_t> pages = ask(statements_->page_count);
-    if (!pages) return pages;
-    const Result<std::int64_t> unused = ask(statements_->freelist_count);
-    if (!unused) return unused;
-    return (*pages - *unused) * page_size_;
-}
-
-Result<std::optional<DiskWriter::Row>> DiskWriter::find_row(const Digest& hash) {
-    sqlite::Statement& find = statements_->find_row;
-    find.bind_blob(1, view(hash));
-    const Result<bool> row = find.step();
-    if (!row) return std::unexpected(row.error());
-    std::optional<Row> found;
-    if (*row) found = Row{find.integer(0), find.integer(1)};
-    find.reset();
-    return found;
-}
-
-Result<> DiskWriter::remove_row(const Row& row) {
-    statements_->remove_entry.bind(1, row.id);
-    if (Result<> done = statements_->remove_entry.run(); !done) return done;
-    statements_->remove_body.bind(1, row.id);
-    if (Result<> done = statements_->remove_body.run(); !done) return done;
-    --totals_.entries;
-    totals_.bytes -= row.size;
-    totals_changed_ = true;
-    return {};
-}
-
-Result<bool> DiskWriter::remove_hash(const Digest& hash) {
-    const Result<std::optional<Row>> row = find_row(hash);
-    if (!row) return std::unexpected(row.error());
-    if (!*row) return false;
-    if (Result<> done = remove_row(**row); !done) return std::unexpected(std::move(done.error()));
-    return true;
-}
-
-Result<std::size_t> DiskWriter::remove_expired(std::int64_t now_s) {
-    std::vector<Row> rows;
-    sqlite::Statement& expired = statements_->expired;
-    expired.bind(1, now_s).bind(2, static_cast<std::int64_t>(kBatchExpired));
-    for (;;) {
-        const Result<bool> row = expired.step();
-        if (!row) return std::unexpected(row.error());
-        if (!*row) break;
-        rows.push_back({expired.integer(0), expired.integer(1)});
-    }
-    expired.reset();
-    for (const Row& row : rows) {
-        if (Result<> done = remove_row(row); !done) return std::unexpected(std::move(done.error()));
-    }
-    return rows.size();
-}
-
-Result<std::int64_t> DiskWriter::make_room(std::int64_t wanted_bytes) {
-    for (;;) {
-        const Result<std::int64_t> used = used_bytes();
-        if (!used) return used;
-        const std::int64_t room = static_cast<std::int64_t>(max_size_bytes_.load()) - *used;
-        if (room >= wanted_bytes || evicting_ >= kBatchEvictions) return room;
-        sqlite::Statement& oldest = statements_->oldest;
-        const Result<bool> found = oldest.step();
-        if (!found) return std::unexpected(found.error());
-        if (!*found) {
-            oldest.reset();
-            return room;
-        }
-        const Row row{oldest.integer(0), oldest.integer(1)};
-        oldest.reset();
-        if (Result<> done = remove_row(row); !done) return std::unexpected(std::move(done.error()));
-        ++evicting_;
-    }
-}
-
-Result<> DiskWriter::insert(sqlite::Connection& connection, const Item& item, std::int64_t now_s) {
-    const Entry& entry = *item.entry;
-    if (const Result<bool> removed = remove_hash(item.hash); !removed) {
-        return std::unexpected(removed.error());
-    }
-    const std::string parts = encode_entry(entry);
-    const auto size = static_cast<std::int64_t>(parts.size() + entry.key_text.size());
-    sqlite::Statement& row = statements_->insert_entry;
-    row.bind_blob(1, view(item.hash))
-        .bind(2, std::string_view(entry.model))
-        .bind(3, entry.stored_at_s)
-        .bind(4, entry.expires_at_s)
-        .bind(5, now_s)
-        .bind(6, size);
-    if (Result<> done = row.run(); !done) return done;
-    sqlite::Statement& body = statements_->insert_body;
-    body.bind(1, connection.last_rowid())
-        .bind_blob(2, entry.key_text)
-        .bind_blob(3, parts)
-        .bind(4, checksum(parts));
-    if (Result<> done = body.run(); !done) return done;
-    ++totals_.entries;
-    totals_.bytes += size;
-    totals_changed_ = true;
-    return {};
-}
-
-Result<bool> DiskWriter::insert_queued(sqlite::Connection& connection, std::int64_t now_s) {
-    // More than what a row takes: a page of either table may be begun, and the indexes grow.
-    const auto cost = [this](const Item& item) {
-        return (static_cast<std::int64_t>(item.bytes) / page_size_ + 3) * page_size_;
-    };
+Result<bool> DiskWriter::insert_queued(std::int64_t now_s) {
     std::uint64_t bytes = 0;
     bool any = false;
     while (writing_.size() < kBatchItems && bytes < kBatchBytes) {
@@ -427,18 +240,18 @@ Result<bool> DiskWriter::insert_queued(sqlite::Connection& connection, std::int6
         {
             const MutexLock lock(mutex_);
             if (queue_.empty()) break;
-            wanted = cost(queue_.front());
+            wanted = rows_.cost(queue_.front().bytes);
         }
-        const Result<std::int64_t> room = make_room(wanted);
+        const Result<std::int64_t> room = rows_.make_room(wanted, max_size_bytes_);
         if (!room) return std::unexpected(room.error());
         {
             // The queue may be another one by now: clear() empties it.
             const MutexLock lock(mutex_);
             if (queue_.empty()) break;
-            const std::int64_t needed = cost(queue_.front());
+            const std::int64_t needed = rows_.cost(queue_.front().bytes);
             if (needed > *room) {
                 if (needed > wanted) continue;
-                if (evicting_ >= kBatchEvictions && totals_.entries > 0) {
+                if (rows_.evicted_enough() && rows_.totals().entries > 0) {
                     more_work_ = true;
                     break;
                 }
@@ -450,7 +263,8 @@ Result<bool> DiskWriter::insert_queued(sqlite::Connection& connection, std::int6
         }
         bytes += writing_.back().bytes;
         any = true;
-        if (Result<> done = insert(connection, writing_.back(), now_s); !done) {
+        const Item& item = writing_.back();
+        if (Result<> done = rows_.insert(item.hash, *item.entry, now_s); !done) {
             return std::unexpected(std::move(done.error()));
         }
     }
@@ -470,59 +284,10 @@ void DiskWriter::drop_front() {
     write_failures_.fetch_add(1, std::memory_order_relaxed);
 }
 
-Result<bool> DiskWriter::give_back_pages(sqlite::Connection& connection) {
-    const Result<std::int64_t> pages = ask(statements_->page_count);
-    if (!pages) return std::unexpected(pages.error());
-    const Result<std::int64_t> unused = ask(statements_->freelist_count);
-    if (!unused) return std::unexpected(unused.error());
-    if (*unused <= kFreePagesKept || *unused * 20 <= *pages) return false;
-    if (Result<> done = connection.execute("PRAGMA incremental_vacuum(512)"); !done) {
-        return std::unexpected(std::move(done.error()));
-    }
-    more_work_ = true;
-    return true;
-}
-
-Result<> DiskWriter::remove_some(const std::optional<std::string>& model, Cursor& cursor) {
-    const Totals before = totals_;
-    Cursor next = cursor;
-    const auto work = [&]() -> Result<> {
-        if (!next.end_id) {
-            const Result<std::int64_t> last = ask(statements_->last_id);
-            if (!last) return std::unexpected(last.error());
-            next.end_id = *last;
-        }
-        sqlite::Statement& scan = model ? statements_->scan_model : statements_->scan;
-        scan.bind(1, next.last_id).bind(2, *next.end_id);
-        if (model) scan.bind(3, std::string_view(*model));
-        scan.bind(model ? 4 : 3, static_cast<std::int64_t>(kBatchClear));
-        std::vector<Row> rows;
-        std::int64_t bytes = 0;
-        bool all = false;
-        while (bytes < kBatchClearBytes) {
-            const Result<bool> row = scan.step();
-            if (!row) return std::unexpected(row.error());
-            if (!*row) {
-                all = rows.size() < kBatchClear;
-                break;
-            }
-            rows.push_back({scan.integer(0), scan.integer(1)});
-            bytes += rows.back().size;
-        }
-        scan.reset();
-        for (const Row& row : rows) {
-            if (Result<> done = remove_row(row); !done) return done;
-            next.last_id = row.id;
-            ++next.removed;
-        }
-        next.done = all;
-        return write_totals();
-    };
-    if (Result<> done = work(); !done) {
-        totals_ = before;
-        return done;
-    }
-    cursor = next;
+Result<> DiskWriter::remove_some(
+    const std::optional<std::string>& model, DiskRows::Cursor& cursor
+) {
+    if (Result<> done = rows_.remove_some(model, cursor); !done) return done;
     publish_totals();
     // The pages are free now: give them back without waiting for the next store.
     more_work_ = true;

@@ -9,7 +9,6 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
-#include <memory>
 #include <optional>
 #include <string>
 #include <unordered_map>
@@ -20,6 +19,8 @@
 #include "weir/cache/response_cache.hpp"
 #include "weir/sqlite/connection.hpp"
 #include "weir/sqlite/writer.hpp"
+
+#include "disk_rows.hpp"
 
 namespace weir::cache {
 
@@ -56,13 +57,7 @@ public:
     // What clear() needs. drop_pending() first; then remove_some() in Writer::run() until it says
     // that nothing is left.
     void drop_pending(const std::optional<std::string>& model);
-    struct Cursor {
-        std::int64_t last_id = 0;
-        std::optional<std::int64_t> end_id;  // rows behind it were stored later
-        std::uint64_t removed = 0;
-        bool done = false;
-    };
-    Result<> remove_some(const std::optional<std::string>& model, Cursor& cursor);
+    Result<> remove_some(const std::optional<std::string>& model, DiskRows::Cursor& cursor);
 
     void add_to(CacheStats& stats) const;
 
@@ -79,30 +74,9 @@ private:
         EntryPtr entry;
         std::uint64_t bytes = 0;  // of the entry, for the queue's bound
     };
-    struct Statements;
-    struct Totals {
-        std::int64_t entries = 0;
-        std::int64_t bytes = 0;
-    };
-    struct Row {
-        std::int64_t id = 0;
-        std::int64_t size = 0;
-    };
 
-    Result<std::int64_t> ask(sqlite::Statement& statement);
-    Result<std::int64_t> used_bytes();
-    Result<std::optional<Row>> find_row(const Digest& hash);
-    Result<> remove_row(const Row& row);
-    Result<bool> remove_hash(const Digest& hash);
-    Result<std::size_t> remove_expired(std::int64_t now_s);
-    // Evicts until `wanted_bytes` are free, all is gone, or enough was done for one batch. What is
-    // free then.
-    Result<std::int64_t> make_room(std::int64_t wanted_bytes);
-    Result<> insert(sqlite::Connection& connection, const Item& item, std::int64_t now_s);
-    Result<bool> insert_queued(sqlite::Connection& connection, std::int64_t now_s);
+    Result<bool> insert_queued(std::int64_t now_s);
     void drop_front() REQUIRES_LOCK(mutex_);
-    Result<bool> give_back_pages(sqlite::Connection& connection);
-    Result<> write_totals();
     void publish_totals() noexcept;
     void done_writing() noexcept;
 
@@ -129,14 +103,10 @@ private:
     std::vector<Digest> forgotten_ GUARDED_BY(mutex_);
 
     // Writer thread only.
-    std::unique_ptr<Statements> statements_;
+    DiskRows rows_;
     std::vector<Item> writing_;
-    std::uint64_t evicting_ = 0;  // in this batch
-    Totals totals_;
-    bool totals_changed_ = false;
     bool more_work_ = false;
     bool connected_before_ = false;
-    std::int64_t page_size_ = 4096;
 };
 
 }  // namespace weir::cache

@@ -169,7 +169,7 @@ CacheStats ResponseCache::stats() const {
 Result<std::uint64_t> ResponseCache::clear(std::optional<std::string> model) {
     impl_->disk.drop_pending(model);
     impl_->memory.clear(model);
-    DiskWriter::Cursor cursor;
+    DiskRows::Cursor cursor;
     while (!cursor.done) {
         Result<> removed = impl_->writer.run([&](sqlite::Connection&) {
             return impl_->disk.remove_some(model, cursor);
