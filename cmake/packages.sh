@@ -10,12 +10,12 @@ group() {
     build)
         echo clang-19 lld-19 cmake ninja-build ccache libboost1.81-dev libssl-dev libsqlite3-dev \
             libyaml-cpp-dev nlohmann-json3-dev libsimdjson-dev libfmt-dev libspdlog-dev \
-            libcli11-dev libcurl4-openssl-dev libhowardhinnant-date-dev tzdata \
+            libcli11-dev libcurl4-openssl-dev libhowardhinnant-date-dev libzstd-dev tzdata \
             ca-certificates
         ;;
     run-time) # what the binary links, without headers
         echo libssl3 libsqlite3-0 libyaml-cpp0.7 libsimdjson14 libfmt9 libspdlog1.10 libcurl4 \
-            libstdc++6 libdate-tz3 tzdata ca-certificates
+            libstdc++6 libdate-tz3 libzstd1 tzdata ca-certificates
         ;;
     test) echo libgtest-dev libgmock-dev python3 curl ;;
     sanitize) echo libclang-rt-19-dev llvm-19 ;;

@@ -43,6 +43,18 @@ CREATE TABLE totals (entries INTEGER NOT NULL, bytes INTEGER NOT NULL);
 INSERT INTO totals VALUES (0, 0);
 )sql";
 
+// The body is one packed column. What was kept before may go: it is a cache.
+constexpr std::string_view kPackedBodies = R"sql(
+DROP TABLE bodies;
+CREATE TABLE bodies (
+    id INTEGER PRIMARY KEY,
+    packed BLOB NOT NULL,
+    checksum INTEGER NOT NULL
+);
+DELETE FROM entries;
+UPDATE totals SET entries = 0, bytes = 0;
+)sql";
+
 Result<std::int64_t> integer(sqlite::Connection& connection, std::string_view literal) {
     Result<sqlite::Statement> statement = connection.prepare(literal);
     if (!statement) return std::unexpected(std::move(statement.error()));
@@ -128,14 +140,15 @@ Result<> ensure_schema(sqlite::Connection& connection, std::string_view path) {
         ));
         if (!made) return made;
     }
-    if (Result<> done = sqlite::migrate(connection, {kSchema}, path); !done) return done;
+    if (Result<> done = sqlite::migrate(connection, {kSchema, kPackedBodies}, path); !done)
+        return done;
     if (fresh) return connection.checkpoint(true);
     // A file with the right version but without its tables is damaged as well.
     const Result<std::int64_t> rows = integer(
         connection,
         "SELECT count(*) FROM totals, "
         "(SELECT id, hash, model, stored_at, expires_at, used_at, size FROM entries LIMIT 0), "
-        "(SELECT id, key_text, parts, checksum FROM bodies LIMIT 0)"
+        "(SELECT id, packed, checksum FROM bodies LIMIT 0)"
     );
     if (!rows) return std::unexpected(rows.error());
     return {};

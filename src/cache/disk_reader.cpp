@@ -124,7 +124,7 @@ bool DiskReader::ready() {
         sqlite::Connection::open(path_, {.mode = sqlite::Mode::kReadOnly});
     if (!connection) return false;
     Result<sqlite::Statement> find = connection->prepare(
-        "SELECT e.expires_at, e.used_at, b.key_text, b.parts, b.checksum "
+        "SELECT e.expires_at, e.used_at, b.packed, b.checksum "
         "FROM entries e JOIN bodies b ON b.id = e.id WHERE e.hash = ?"
     );
     if (!find) {
@@ -158,6 +158,12 @@ EntryPtr DiskReader::read(const CacheKey& key) {
     return entry;
 }
 
+std::optional<Entry> DiskReader::unpacked(std::string_view packed) {
+    const std::optional<std::string> bytes = unpacker_.unpack(packed, kLargestEntry);
+    if (!bytes) return std::nullopt;
+    return decode_entry(*bytes);
+}
+
 EntryPtr DiskReader::row(const CacheKey& key) {
     sqlite::Statement& find = open_->find;
     find.bind_blob(1, {reinterpret_cast<const char*>(key.hash.data()), key.hash.size()});
@@ -171,9 +177,10 @@ EntryPtr DiskReader::row(const CacheKey& key) {
     std::optional<Entry> entry;
     bool touch = false;
     bool damaged = false;
-    if (*found && find.integer(0) > now_s && find.blob(2) == key.text) {
-        const std::string_view parts = find.blob(3);
-        if (checksum(parts) == find.integer(4)) entry = decode_entry(parts);
+    if (*found && find.integer(0) > now_s) {
+        const std::string_view packed = find.blob(2);
+        // What is not what was written is not even unpacked.
+        if (checksum(packed) == find.integer(3)) entry = unpacked(packed);
         damaged = !entry;
         touch = now_s - find.integer(1) >= MemoryTier::kTouchEverySeconds;
     }
@@ -183,9 +190,8 @@ EntryPtr DiskReader::row(const CacheKey& key) {
         disk_.flush(true);
         writer_.wake();
     }
-    if (!entry) return nullptr;
+    if (!entry || entry->key_text != key.text) return nullptr;
     if (touch) disk_.touch(key.hash);
-    entry->key_text = key.text;
     return std::make_shared<const Entry>(std::move(*entry));
 }
 

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
 
 #include "weir/base/deadline.hpp"
@@ -19,6 +20,7 @@
 
 #include "disk_writer.hpp"
 #include "memory_tier.hpp"
+#include "packing.hpp"
 
 namespace weir::cache {
 
@@ -76,6 +78,7 @@ private:
     [[nodiscard]] EntryPtr read(const CacheKey& key);
     [[nodiscard]] bool ready();
     [[nodiscard]] EntryPtr row(const CacheKey& key);
+    [[nodiscard]] std::optional<Entry> unpacked(std::string_view packed);
     void failed();
 
     const std::string path_;
@@ -93,6 +96,7 @@ private:
     std::thread thread_;
 
     // Reader thread only.
+    Unpacker unpacker_;
     std::optional<Open> open_;
     std::uint64_t tried_epoch_ = 0;  // none
     Deadline retry_at_;              // for the next try at the same epoch

@@ -62,9 +62,7 @@ Result<> DiskRows::connect(sqlite::Connection& connection) {
         "INSERT INTO entries (hash, model, stored_at, expires_at, used_at, size) "
         "VALUES (?, ?, ?, ?, ?, ?)"
     );
-    prepare(
-        made->insert_body, "INSERT INTO bodies (id, key_text, parts, checksum) VALUES (?, ?, ?, ?)"
-    );
+    prepare(made->insert_body, "INSERT INTO bodies (id, packed, checksum) VALUES (?, ?, ?)");
     prepare(made->remove_entry, "DELETE FROM entries WHERE id = ?");
     prepare(made->remove_body, "DELETE FROM bodies WHERE id = ?");
     prepare(made->totals, "UPDATE totals SET entries = ?, bytes = ?");
@@ -204,12 +202,13 @@ Result<std::int64_t> DiskRows::make_room(std::int64_t wanted_bytes, std::uint64_
     }
 }
 
-Result<> DiskRows::insert(const Digest& hash, const Entry& entry, std::int64_t now_s) {
+Result<> DiskRows::insert(
+    const Digest& hash, const Entry& entry, std::string_view packed, std::int64_t now_s
+) {
     if (const Result<bool> removed = remove(hash); !removed) {
         return std::unexpected(removed.error());
     }
-    const std::string parts = encode_entry(entry);
-    const auto size = static_cast<std::int64_t>(parts.size() + entry.key_text.size());
+    const auto size = static_cast<std::int64_t>(packed.size());
     sqlite::Statement& row = statements_->insert_entry;
     row.bind_blob(1, view(hash))
         .bind(2, std::string_view(entry.model))
@@ -219,10 +218,7 @@ Result<> DiskRows::insert(const Digest& hash, const Entry& entry, std::int64_t n
         .bind(6, size);
     if (Result<> done = row.run(); !done) return done;
     sqlite::Statement& body = statements_->insert_body;
-    body.bind(1, connection_->last_rowid())
-        .bind_blob(2, entry.key_text)
-        .bind_blob(3, parts)
-        .bind(4, checksum(parts));
+    body.bind(1, connection_->last_rowid()).bind_blob(2, packed).bind(3, checksum(packed));
     if (Result<> done = body.run(); !done) return done;
     ++totals_.entries;
     totals_.bytes += size;

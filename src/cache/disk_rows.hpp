@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "weir/cache/response_cache.hpp"
 #include "weir/sqlite/connection.hpp"
@@ -52,8 +53,10 @@ public:
     // Evicts what was used longest ago until `wanted_bytes` of `max_bytes` are free, all is gone,
     // or evicted_enough(). What is free then.
     Result<std::int64_t> make_room(std::int64_t wanted_bytes, std::uint64_t max_bytes);
-    // Replaces the row of the same hash.
-    Result<> insert(const Digest& hash, const Entry& entry, std::int64_t now_s);
+    // Replaces the row of the same hash. `packed`: the entry as its body will be.
+    Result<> insert(
+        const Digest& hash, const Entry& entry, std::string_view packed, std::int64_t now_s
+    );
     // Free pages go back to the file system. False: there are few.
     Result<bool> give_back_pages();
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "cache_file.hpp"
+#include "entry_codec.hpp"
 
 namespace weir::cache {
 
@@ -236,21 +237,21 @@ Result<bool> DiskWriter::insert_queued(std::int64_t now_s) {
     std::uint64_t bytes = 0;
     bool any = false;
     while (writing_.size() < kBatchItems && bytes < kBatchBytes) {
-        std::int64_t wanted = 0;
+        EntryPtr front;
         {
             const MutexLock lock(mutex_);
             if (queue_.empty()) break;
-            wanted = rows_.cost(queue_.front().bytes);
+            front = queue_.front().entry;
         }
-        const Result<std::int64_t> room = rows_.make_room(wanted, max_size_bytes_);
+        if (packed_.of != front) packed_ = {front, packer_.pack(encode_entry(*front))};
+        const std::int64_t needed = rows_.cost(packed_.bytes.size());
+        const Result<std::int64_t> room = rows_.make_room(needed, max_size_bytes_);
         if (!room) return std::unexpected(room.error());
         {
             // The queue may be another one by now: clear() empties it.
             const MutexLock lock(mutex_);
-            if (queue_.empty()) break;
-            const std::int64_t needed = rows_.cost(queue_.front().bytes);
+            if (queue_.empty() || queue_.front().entry != front) continue;
             if (needed > *room) {
-                if (needed > wanted) continue;
                 if (rows_.evicted_enough() && rows_.totals().entries > 0) {
                     more_work_ = true;
                     break;
@@ -264,12 +265,15 @@ Result<bool> DiskWriter::insert_queued(std::int64_t now_s) {
         bytes += writing_.back().bytes;
         any = true;
         const Item& item = writing_.back();
-        if (Result<> done = rows_.insert(item.hash, *item.entry, now_s); !done) {
+        if (Result<> done = rows_.insert(item.hash, *item.entry, packed_.bytes, now_s); !done) {
             return std::unexpected(std::move(done.error()));
         }
     }
     const MutexLock lock(mutex_);
-    if (queue_.empty()) flush_ = false;
+    if (queue_.empty()) {
+        flush_ = false;
+        packed_ = {};
+    }
     return any;
 }
 

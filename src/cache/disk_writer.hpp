@@ -21,6 +21,7 @@
 #include "weir/sqlite/writer.hpp"
 
 #include "disk_rows.hpp"
+#include "packing.hpp"
 
 namespace weir::cache {
 
@@ -74,6 +75,10 @@ private:
         EntryPtr entry;
         std::uint64_t bytes = 0;  // of the entry, for the queue's bound
     };
+    struct Packed {
+        EntryPtr of;
+        std::string bytes;
+    };
 
     Result<bool> insert_queued(std::int64_t now_s);
     void drop_front() REQUIRES_LOCK(mutex_);
@@ -105,6 +110,8 @@ private:
     // Writer thread only.
     DiskRows rows_;
     std::vector<Item> writing_;
+    Packer packer_;
+    Packed packed_;  // the front of the queue, perhaps: it may have to wait for more room
     bool more_work_ = false;
     bool connected_before_ = false;
 };

@@ -8,7 +8,7 @@ namespace weir::cache {
 
 namespace {
 
-constexpr std::uint64_t kFormat = 2;
+constexpr std::uint64_t kFormat = 3;
 constexpr std::size_t kIntegerBytes = 8;
 
 void put_integer(std::string& out, std::uint64_t value) {
@@ -64,12 +64,14 @@ private:
 }  // namespace
 
 std::string encode_entry(const Entry& entry) {
-    std::size_t size = 16 * kIntegerBytes + entry.content_type.size() + entry.model.size() +
-                       entry.owner.size() + entry.times_ms.size() * kIntegerBytes;
+    std::size_t size = 17 * kIntegerBytes + entry.key_text.size() + entry.content_type.size() +
+                       entry.model.size() + entry.owner.size() +
+                       entry.times_ms.size() * kIntegerBytes;
     for (const std::string& part : entry.parts) size += kIntegerBytes + part.size();
     std::string out;
     out.reserve(size);
     put_integer(out, kFormat);
+    put_text(out, entry.key_text);
     put_integer(out, entry.stream ? 1 : 0);
     put_integer(out, static_cast<std::uint64_t>(entry.status));
     put_integer(out, static_cast<std::uint64_t>(entry.stored_at_s));
@@ -93,6 +95,7 @@ std::optional<Entry> decode_entry(std::string_view bytes) {
     Reader reader(bytes);
     if (reader.integer() != kFormat) return std::nullopt;
     Entry entry;
+    entry.key_text = reader.text();
     entry.stream = reader.integer() != 0;
     entry.status = static_cast<int>(reader.integer());
     entry.stored_at_s = static_cast<std::int64_t>(reader.integer());

@@ -1,4 +1,4 @@
-// An Entry as the bytes of its row, all but its key text. Pure.
+// An Entry as the bytes of its row, before they are packed. Pure.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +10,10 @@
 
 namespace weir::cache {
 
+// More than any entry that is kept takes, packed or not: SQLite's rows end at 1 GB.
+inline constexpr std::uint64_t kLargestEntry = 512 << 20;
+
+// At most entry.bytes() long.
 [[nodiscard]] std::string encode_entry(const Entry& entry);
 // nullopt: these are not bytes that encode_entry() made. Any input is safe.
 [[nodiscard]] std::optional<Entry> decode_entry(std::string_view bytes);

@@ -1,6 +1,5 @@
 #include "weir/cache/response_cache.hpp"
 
-#include <algorithm>
 #include <atomic>
 #include <utility>
 
@@ -12,6 +11,7 @@
 #include "cache_file.hpp"
 #include "disk_reader.hpp"
 #include "disk_writer.hpp"
+#include "entry_codec.hpp"
 #include "memory_tier.hpp"
 
 namespace weir::cache {
@@ -20,8 +20,6 @@ namespace {
 
 // A disk that is slower than this is a miss.
 constexpr std::chrono::seconds kPatience{1};
-// SQLite's rows end at 1 GB.
-constexpr std::uint64_t kLargestEntry = 512 << 20;
 
 std::int64_t system_now_s() {
     return std::chrono::duration_cast<std::chrono::seconds>(
@@ -130,9 +128,7 @@ Awaitable<EntryPtr> ResponseCache::find(std::shared_ptr<const CacheKey> key) {
 
 void ResponseCache::store(const CacheKey& key, EntryPtr entry) {
     const std::int64_t now_s = impl_->options.now_s();
-    const std::uint64_t limit = std::min(impl_->max_entry_bytes.load(), kLargestEntry);
-    if (!entry || parts_bytes(*entry) > limit || key.text.size() > kLargestEntry ||
-        entry->expires_at_s <= now_s) {
+    if (!entry || parts_bytes(*entry) > impl_->max_entry_bytes || entry->expires_at_s <= now_s) {
         return;
     }
     if (entry->key_text != key.text) {
@@ -140,6 +136,7 @@ void ResponseCache::store(const CacheKey& key, EntryPtr entry) {
         named.key_text = key.text;
         entry = std::make_shared<const Entry>(std::move(named));
     }
+    if (entry->bytes() > kLargestEntry) return;
     impl_->memory.insert(key.hash, entry, now_s);
     switch (impl_->disk.store(key.hash, std::move(entry))) {
         case DiskWriter::Queued::kFirst:

@@ -13,6 +13,7 @@ namespace {
 
 Entry sample() {
     Entry entry;
+    entry.key_text = "the question";
     entry.stream = true;
     entry.parts = {"one", "", std::string("t\0o", 3)};
     entry.content_type = "text/event-stream";
@@ -29,6 +30,7 @@ Entry sample() {
 TEST(EntryCodec, DecodesWhatItEncoded) {
     const std::optional<Entry> decoded = decode_entry(encode_entry(sample()));
     ASSERT_TRUE(decoded);
+    EXPECT_EQ(decoded->key_text, "the question");
     EXPECT_EQ(decoded->parts, sample().parts);
     EXPECT_EQ(decoded->content_type, "text/event-stream");
     EXPECT_EQ(decoded->status, 206);

@@ -20,6 +20,7 @@
 #include "weir/sqlite/connection.hpp"
 
 #include "cache/flight_tools.hpp"
+#include "entry_codec.hpp"
 
 namespace weir::cache {
 namespace {
@@ -34,6 +35,14 @@ Awaitable<void> find_into(
     ResponseCache& cache, std::shared_ptr<const CacheKey> key, EntryPtr& out
 ) {
     out = co_await cache.find(std::move(key));
+}
+
+// Does not shrink when it is packed. The same for the same number.
+std::string noise(std::size_t size, std::uint64_t number) {
+    std::mt19937_64 random(number);
+    std::string bytes(size, 0);
+    for (char& each : bytes) each = static_cast<char>(random());
+    return bytes;
 }
 
 // Something that another thread is about to do.
@@ -182,6 +191,72 @@ TEST_F(ResponseCacheTest, RestartKeepsEveryFieldOfAnEntry) {
     EXPECT_TRUE(cache_->find_in_memory(*key_of("a")));
 }
 
+TEST_F(ResponseCacheTest, ABodyTakesLessOnDiskThanItIs) {
+    options_.memory_bytes = 0;
+    open();
+    std::string stream;
+    while (stream.size() < 100'000) stream += "data: {\"choices\":[{\"delta\":{}}]}\n\n";
+    store("long", stream);
+    store("noise", noise(10'000, 1));
+    ASSERT_TRUE(on_disk(2));
+    EXPECT_GT(cache_->stats().bytes, 10'000U);
+    EXPECT_LT(cache_->stats().bytes, 12'000U);
+    EXPECT_EQ(body_of("long"), stream);
+    EXPECT_EQ(body_of("noise"), noise(10'000, 1));
+    // What packs well also counts for less where room is made: each is larger than the whole file.
+    options_.max_size_bytes = 1 << 20;
+    open();
+    store("large", std::string(4 << 20, 'x'));
+    ASSERT_TRUE(on_disk(3));
+    EXPECT_EQ(cache_->stats().evicted, 0U);
+    EXPECT_EQ(body_of("large"), std::string(4 << 20, 'x'));
+}
+
+TEST_F(ResponseCacheTest, ARowThatUnpacksToTooMuchOrToNothingIsAMiss) {
+    options_.memory_bytes = 0;
+    open();
+    store("bomb", std::string(1000, 'x'));
+    store("cut", std::string(1000, 'y'));
+    store("good", std::string(1000, 'z'));
+    close();
+    // Their checksums are right: only the frames are not. 1 TiB, says the first one.
+    const std::string bomb("\x01\x28\xb5\x2f\xfd\xe0\0\0\0\0\0\1\0\0\x03\0\0", 17);
+    const std::string cut("\x01\x28\xb5\x2f\xfd\x60", 6);
+    with_file([&](sqlite::Connection& connection) {
+        auto update = connection.prepare("UPDATE bodies SET packed = ?, checksum = ? WHERE id = ?");
+        ASSERT_TRUE(update) << update.error().detail;
+        update->bind_blob(1, bomb).bind(2, checksum(bomb)).bind(3, std::int64_t{1});
+        ASSERT_TRUE(update->run());
+        update->bind_blob(1, cut).bind(2, checksum(cut)).bind(3, std::int64_t{2});
+        ASSERT_TRUE(update->run());
+    });
+    open();
+    EXPECT_EQ(body_of("bomb"), "(miss)");
+    EXPECT_EQ(body_of("cut"), "(miss)");
+    EXPECT_EQ(body_of("good"), std::string(1000, 'z'));
+    EXPECT_TRUE(on_disk(1));  // their rows are gone
+}
+
+TEST_F(ResponseCacheTest, AFileOfTheOldSchemaIsEmptiedAndUsed) {
+    open();
+    store("a", "answer");
+    close();
+    with_file([](sqlite::Connection& connection) {
+        ASSERT_TRUE(connection.execute(
+            "DROP TABLE bodies; CREATE TABLE bodies (id INTEGER PRIMARY KEY, key_text BLOB NOT "
+            "NULL, parts BLOB NOT NULL, checksum INTEGER NOT NULL); PRAGMA user_version = 1"
+        ));
+    });
+    open();
+    EXPECT_EQ(set_aside().size(), 0U);
+    EXPECT_EQ(cache_->stats().entries, 0U);
+    EXPECT_EQ(body_of("a"), "(miss)");
+    store("a", "newer");
+    close();
+    open();
+    EXPECT_EQ(body_of("a"), "newer");
+}
+
 TEST_F(ResponseCacheTest, EqualHashWithOtherTextIsAMissInEachTier) {
     options_.memory_bytes = 0;
     open();
@@ -311,7 +386,7 @@ TEST_F(ResponseCacheTest, DirectoryThatCannotBeWrittenIsAnError) {
 TEST_F(ResponseCacheTest, DamageInTheMiddleOfARunIsAMissAndANewFile) {
     options_.memory_bytes = 0;
     open();
-    for (int i = 0; i < 100; ++i) store(std::to_string(i), std::string(3000, 'x'));
+    for (unsigned i = 0; i < 100; ++i) store(std::to_string(i), noise(3000, i));
     close();
     damage();
     open();
@@ -341,8 +416,8 @@ TEST_F(ResponseCacheTest, DamagedRowIsAMissNotAWrongAnswer) {
     close();
     with_file([](sqlite::Connection& connection) {
         ASSERT_TRUE(connection.execute(
-            "UPDATE bodies SET parts = CAST(replace(CAST(parts AS BLOB), x'7269676874', "
-            "x'77726f6e67') AS BLOB) WHERE key_text = CAST('a' AS BLOB)"
+            "UPDATE bodies SET packed = CAST(replace(packed, x'7269676874', x'77726f6e67') AS "
+            "BLOB) WHERE instr(packed, x'7269676874') > 0"
         ));
         ASSERT_EQ(connection.changes(), 1);
     });
@@ -375,11 +450,11 @@ TEST_F(ResponseCacheTest, FileStaysBelowItsLimitUnderTenThousandInserts) {
     std::mt19937_64 random(testing::seed());
     std::uint64_t accepted = 0;
     const std::uint64_t limit = options_.max_size_bytes + options_.max_size_bytes / 20;
-    for (int i = 0; i < 10'000; ++i) {
+    for (unsigned i = 0; i < 10'000; ++i) {
         const std::size_t size = random() % 100 == 0 ? 50'000 : 100 + random() % 3000;
-        store(std::to_string(i), std::string(size, 'x'));
+        store(std::to_string(i), noise(size, i));
         if (i % 200 == 199) {
-            accepted = static_cast<std::uint64_t>(i) + 1;
+            accepted = i + 1;
             ASSERT_TRUE(comes_true([&] {
                 const CacheStats stats = cache_->stats();
                 return stats.stored + stats.write_failures >= accepted;
@@ -405,13 +480,13 @@ TEST_F(ResponseCacheTest, WhatWasUsedStaysWhenRoomIsMade) {
     open();
     store("kept", "answer", 1'000'000);
     std::uint64_t stored = 1;
-    for (int round = 0; round < 10; ++round) {
+    for (unsigned round = 0; round < 10; ++round) {
         now_s_ += 100;
         ASSERT_TRUE(comes_true([&] { return cache_->stats().stored == stored; }));
         EXPECT_EQ(body_of("kept"), "answer");
         now_s_ += 100;
-        for (int i = 0; i < 100; ++i, ++stored) {
-            store(std::to_string(round * 100 + i), std::string(3000, 'x'));
+        for (unsigned i = 0; i < 100; ++i, ++stored) {
+            store(std::to_string(round * 100 + i), noise(3000, i));
         }
     }
     ASSERT_TRUE(comes_true([&] { return cache_->stats().stored == stored; }));
@@ -423,7 +498,7 @@ TEST_F(ResponseCacheTest, WhatWasUsedStaysWhenRoomIsMade) {
 TEST_F(ResponseCacheTest, SmallerLimitShrinksTheFile) {
     options_.memory_bytes = 0;
     open();
-    for (int i = 0; i < 1000; ++i) store(std::to_string(i), std::string(8000, 'x'));
+    for (unsigned i = 0; i < 1000; ++i) store(std::to_string(i), noise(8000, i));
     ASSERT_TRUE(on_disk(1000));
     cache_->set_limits(1 << 20, 8 << 20, 0);
     ASSERT_TRUE(comes_true([&] { return cache_->stats().bytes <= 1 << 20; }));
@@ -440,7 +515,7 @@ TEST_F(ResponseCacheTest, EntryLargerThanTheWholeFileIsDropped) {
     open();
     store("small", "x");
     ASSERT_TRUE(on_disk(1));
-    store("huge", std::string(2 << 20, 'x'));
+    store("huge", noise(2 << 20, 1));
     EXPECT_TRUE(comes_true([&] { return cache_->stats().write_failures == 1; }));
     EXPECT_EQ(body_of("huge"), "(miss)");
     store("small", "y");

@@ -54,7 +54,7 @@ struct CacheOptions {
 
 struct CacheStats {
     std::uint64_t entries = 0;
-    std::uint64_t bytes = 0;  // of the entries in cache.db
+    std::uint64_t bytes = 0;  // that the entries take in cache.db, packed
     std::uint64_t memory_entries = 0;
     std::uint64_t memory_bytes = 0;
     std::uint64_t hits_memory = 0;
