@@ -141,7 +141,7 @@ http::Response Admin::dispatch(const http::RequestHead& head, std::string_view b
         {"GET", "audit", &Admin::show_audit, {"limit"}},
         {"GET", "usage", &Admin::show_usage, {"span"}},
         {"GET", "cache", &Admin::show_cache},
-        {"DELETE", "cache", &Admin::clear_cache, {"model"}},
+        {"DELETE", "cache", &Admin::clear_cache, {"model", "key", "entry"}},
         {"POST", "reload", &Admin::reload},
         {"GET", "version", &Admin::show_version},
     }};

@@ -196,6 +196,20 @@ Checked<std::uint64_t> read_number(
     ));
 }
 
+Checked<Digest> read_digest(std::string_view name, std::string_view hex) {
+    Digest digest{};
+    bool good = hex.size() == 2 * digest.size();
+    for (std::size_t i = 0; good && i < digest.size(); ++i) {
+        const char* const begin = hex.data() + 2 * i;
+        const auto [read, error] = std::from_chars(begin, begin + 2, digest[i], 16);
+        good = error == std::errc() && read == begin + 2;
+    }
+    if (good) return digest;
+    return std::unexpected(bad_request(
+        fmt::format("`{}` is not 64 hexadecimal digits.", name), "invalid_field", std::string(name)
+    ));
+}
+
 Checked<WallTime> read_until(std::string_view text, WallTime now, const TimeZone& zone) {
     const auto wrong = [](std::string message) {
         return std::unexpected(bad_request(std::move(message), "invalid_field", "until"));

@@ -12,6 +12,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "weir/base/crypto.hpp"
 #include "weir/base/error.hpp"
 #include "weir/base/time_zone.hpp"
 #include "weir/http/error_body.hpp"
@@ -50,6 +51,8 @@ struct Texts {
 [[nodiscard]] Checked<std::uint64_t> read_number(
     std::string_view name, std::string_view digits, std::uint64_t least, std::uint64_t most
 );
+// 64 hexadecimal digits.
+[[nodiscard]] Checked<Digest> read_digest(std::string_view name, std::string_view hex);
 // "2026-11-25T18:00:00Z", "18:00" (the next time that clocks of `zone` show it), or "4h" (from
 // now). Later than `now`, and by at most 32 days.
 [[nodiscard]] Checked<WallTime> read_until(

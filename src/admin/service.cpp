@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <tuple>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -107,22 +108,37 @@ http::Response Admin::show_cache(const Call&) {
 }
 
 http::Response Admin::clear_cache(const Call& call) {
-    const auto model = find(call.query, "model");
-    // `?model=` from a script whose variable is empty must not clear everything.
-    if (model && model->empty()) {
-        return refuse(bad_request("`model` is empty.", "invalid_field", "model"));
+    cache::Which which{
+        .model = find(call.query, "model"), .owner = find(call.query, "key"), .hash = {}
+    };
+    const auto entry = find(call.query, "entry");
+    std::string subject;
+    for (const auto& [name, value] :
+         {std::pair("model", which.model), std::pair("key", which.owner), std::pair("entry", entry)
+         }) {
+        if (!value) continue;
+        // `?model=` from a script whose variable is empty must not clear everything.
+        if (value->empty()) {
+            return refuse(bad_request(fmt::format("`{}` is empty.", name), "invalid_field", name));
+        }
+        subject += fmt::format("{}{} {}", subject.empty() ? "" : ", ", name, *value);
     }
-    const auto removed = services_.cache.clear(model);
+    if (entry) {
+        const auto hash = read_digest("entry", *entry);
+        if (!hash) return refuse(hash.error());
+        which.hash = *hash;
+    }
+    if (subject.empty()) subject = "all models";
+    const auto removed = services_.cache.clear(which);
     if (!removed) return refuse(failure(removed.error()));
     log::info(
         "admin: cache cleared",
-        {{"model", std::string_view(model ? *model : std::string_view("*"))},
-         {"removed", static_cast<std::int64_t>(*removed)}}
+        {{"subject", std::string_view(subject)}, {"removed", static_cast<std::int64_t>(*removed)}}
     );
     record(
         {.actor = std::string(kByToken),
          .what = "cache.clear",
-         .subject = model ? "model " + *model : "all models",
+         .subject = subject,
          .detail = fmt::format("{} removed", *removed)}
     );
     return answer(200, Json{{"removed", *removed}});

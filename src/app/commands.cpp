@@ -106,12 +106,26 @@ void add_cache(CLI::App& app, Arguments& arguments, int& result) {
 
     auto* const clear = cache->add_subcommand("clear", "Remove stored answers");
     clear->add_option("--model", arguments.model, "Only those of this served model");
+    clear->add_option("--key", arguments.name, "Only those that a message of this key paid for");
+    clear->add_option(
+        "--entry", arguments.entry, "Only this one: `x-weir-cache-entry` of an answer"
+    );
     add_remote(*clear, arguments.remote);
-    clear->footer(examples("  weir cache clear\n  weir cache clear --model gpt-4-0613"));
+    clear->footer(
+        examples("  weir cache clear\n"
+                 "  weir cache clear --model gpt-4-0613 --key bob\n")
+    );
     clear->callback([&, clear] {
-        // `--model ""` from a script whose variable is empty must not clear everything.
-        const bool one = clear->count("--model") > 0;
-        const auto path = one ? "cache?model=" + percent_encode(arguments.model) : "cache";
+        std::string path = "cache";
+        const auto narrow = [&](const char* option, std::string_view name, const auto& value) {
+            // `--model ""` from a script whose variable is empty must not clear everything.
+            if (clear->count(option) == 0) return;
+            path +=
+                fmt::format("{}{}={}", path == "cache" ? '?' : '&', name, percent_encode(value));
+        };
+        narrow("--model", "model", arguments.model);
+        narrow("--key", "key", arguments.name);
+        narrow("--entry", "entry", arguments.entry);
         result = remote(arguments.remote, {"DELETE", path, nullptr}, tell_cleared);
     });
 }

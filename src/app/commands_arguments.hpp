@@ -21,6 +21,7 @@ struct Arguments {
     std::string team;
     std::string span = "1d";
     std::string model;
+    std::string entry;
     std::string models = "*";
     std::string endpoint;
     std::string until;

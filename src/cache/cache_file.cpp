@@ -43,8 +43,9 @@ CREATE TABLE totals (entries INTEGER NOT NULL, bytes INTEGER NOT NULL);
 INSERT INTO totals VALUES (0, 0);
 )sql";
 
-// The body is one packed column. What was kept before may go: it is a cache.
-constexpr std::string_view kPackedBodies = R"sql(
+// The body is one packed column, and an entry tells whose it is. What was kept before may go: it is
+// a cache.
+constexpr std::string_view kPackedAndOwned = R"sql(
 DROP TABLE bodies;
 CREATE TABLE bodies (
     id INTEGER PRIMARY KEY,
@@ -52,6 +53,7 @@ CREATE TABLE bodies (
     checksum INTEGER NOT NULL
 );
 DELETE FROM entries;
+ALTER TABLE entries ADD COLUMN owner TEXT NOT NULL DEFAULT '';
 UPDATE totals SET entries = 0, bytes = 0;
 )sql";
 
@@ -140,14 +142,15 @@ Result<> ensure_schema(sqlite::Connection& connection, std::string_view path) {
         ));
         if (!made) return made;
     }
-    if (Result<> done = sqlite::migrate(connection, {kSchema, kPackedBodies}, path); !done)
+    if (Result<> done = sqlite::migrate(connection, {kSchema, kPackedAndOwned}, path); !done)
         return done;
     if (fresh) return connection.checkpoint(true);
     // A file with the right version but without its tables is damaged as well.
     const Result<std::int64_t> rows = integer(
         connection,
         "SELECT count(*) FROM totals, "
-        "(SELECT id, hash, model, stored_at, expires_at, used_at, size FROM entries LIMIT 0), "
+        "(SELECT id, hash, model, owner, stored_at, expires_at, used_at, size FROM entries LIMIT "
+        "0), "
         "(SELECT id, packed, checksum FROM bodies LIMIT 0)"
     );
     if (!rows) return std::unexpected(rows.error());

@@ -24,7 +24,7 @@ std::string_view view(const Digest& hash) noexcept {
 
 struct DiskRows::Statements {
     sqlite::Statement page_count, freelist_count;
-    sqlite::Statement find, oldest, expired, last_id, scan, scan_model;
+    sqlite::Statement find, oldest, expired, last_id, scan, scan_hash;
     sqlite::Statement touch, insert_entry, insert_body, remove_entry, remove_body, totals;
 };
 
@@ -49,18 +49,22 @@ Result<> DiskRows::connect(sqlite::Connection& connection) {
     prepare(made->oldest, "SELECT id, size FROM entries ORDER BY used_at, id LIMIT 1");
     prepare(made->expired, "SELECT id, size FROM entries WHERE expires_at <= ? LIMIT ?");
     prepare(made->last_id, "SELECT max(id) FROM entries");
+    // Null stands for any. With an OR the index of hashes would not be used.
     prepare(
-        made->scan, "SELECT id, size FROM entries WHERE id > ? AND id <= ? ORDER BY id LIMIT ?"
+        made->scan,
+        "SELECT id, size FROM entries WHERE id > ?1 AND id <= ?2 AND (?3 IS NULL OR model = ?3) "
+        "AND (?4 IS NULL OR owner = ?4) ORDER BY id LIMIT ?5"
     );
     prepare(
-        made->scan_model,
-        "SELECT id, size FROM entries WHERE id > ? AND id <= ? AND model = ? ORDER BY id LIMIT ?"
+        made->scan_hash,
+        "SELECT id, size FROM entries WHERE id > ?1 AND id <= ?2 AND (?3 IS NULL OR model = ?3) "
+        "AND (?4 IS NULL OR owner = ?4) AND hash = ?6 LIMIT ?5"
     );
     prepare(made->touch, "UPDATE entries SET used_at = ? WHERE hash = ?");
     prepare(
         made->insert_entry,
-        "INSERT INTO entries (hash, model, stored_at, expires_at, used_at, size) "
-        "VALUES (?, ?, ?, ?, ?, ?)"
+        "INSERT INTO entries (hash, model, owner, stored_at, expires_at, used_at, size) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?)"
     );
     prepare(made->insert_body, "INSERT INTO bodies (id, packed, checksum) VALUES (?, ?, ?)");
     prepare(made->remove_entry, "DELETE FROM entries WHERE id = ?");
@@ -212,10 +216,11 @@ Result<> DiskRows::insert(
     sqlite::Statement& row = statements_->insert_entry;
     row.bind_blob(1, view(hash))
         .bind(2, std::string_view(entry.model))
-        .bind(3, entry.stored_at_s)
-        .bind(4, entry.expires_at_s)
-        .bind(5, now_s)
-        .bind(6, size);
+        .bind(3, std::string_view(entry.owner))
+        .bind(4, entry.stored_at_s)
+        .bind(5, entry.expires_at_s)
+        .bind(6, now_s)
+        .bind(7, size);
     if (Result<> done = row.run(); !done) return done;
     sqlite::Statement& body = statements_->insert_body;
     body.bind(1, connection_->last_rowid()).bind_blob(2, packed).bind(3, checksum(packed));
@@ -238,10 +243,10 @@ Result<bool> DiskRows::give_back_pages() {
     return true;
 }
 
-Result<> DiskRows::remove_some(const std::optional<std::string>& model, Cursor& cursor) {
+Result<> DiskRows::remove_some(const Which& which, Cursor& cursor) {
     const Totals before = totals_;
     Cursor next = cursor;
-    Result<> done = remove_next(model, next);
+    Result<> done = remove_next(which, next);
     if (done) done = write_totals();
     if (done) {
         cursor = next;
@@ -251,16 +256,26 @@ Result<> DiskRows::remove_some(const std::optional<std::string>& model, Cursor& 
     return done;
 }
 
-Result<> DiskRows::remove_next(const std::optional<std::string>& model, Cursor& cursor) {
+Result<> DiskRows::remove_next(const Which& which, Cursor& cursor) {
     if (!cursor.end_id) {
         const Result<std::int64_t> last = ask(statements_->last_id);
         if (!last) return std::unexpected(last.error());
         cursor.end_id = *last;
     }
-    sqlite::Statement& scan = model ? statements_->scan_model : statements_->scan;
+    const auto bind_text = [](sqlite::Statement& to, int at, const std::optional<std::string>& text
+                           ) {
+        if (text) {
+            to.bind(at, std::string_view(*text));
+        } else {
+            to.bind_null(at);
+        }
+    };
+    sqlite::Statement& scan = which.hash ? statements_->scan_hash : statements_->scan;
     scan.bind(1, cursor.last_id).bind(2, *cursor.end_id);
-    if (model) scan.bind(3, std::string_view(*model));
-    scan.bind(model ? 4 : 3, static_cast<std::int64_t>(kBatchClear));
+    bind_text(scan, 3, which.model);
+    bind_text(scan, 4, which.owner);
+    scan.bind(5, static_cast<std::int64_t>(kBatchClear));
+    if (which.hash) scan.bind_blob(6, view(*which.hash));
     std::vector<Row> rows;
     rows.reserve(kBatchClear);
     std::int64_t bytes = 0;

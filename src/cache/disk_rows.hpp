@@ -7,7 +7,6 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <string>
 #include <string_view>
 
 #include "weir/cache/response_cache.hpp"
@@ -66,8 +65,8 @@ public:
         std::uint64_t removed = 0;
         bool done = false;
     };
-    // The next rows (of one model) behind the cursor. A transaction of its own.
-    Result<> remove_some(const std::optional<std::string>& model, Cursor& cursor);
+    // The next of these rows behind the cursor. A transaction of its own.
+    Result<> remove_some(const Which& which, Cursor& cursor);
 
 private:
     struct Statements;
@@ -80,7 +79,7 @@ private:
     Result<std::int64_t> used_bytes();
     Result<std::optional<Row>> find(const Digest& hash);
     Result<> remove(const Row& row);
-    Result<> remove_next(const std::optional<std::string>& model, Cursor& cursor);
+    Result<> remove_next(const Which& which, Cursor& cursor);
     Result<> write_totals();
 
     sqlite::Connection* connection_ = nullptr;

@@ -89,15 +89,12 @@ void DiskWriter::begin_stop() {
     stopping_ = true;
 }
 
-void DiskWriter::drop_pending(const std::optional<std::string>& model) {
+void DiskWriter::drop_pending(const Which& which) {
     std::vector<EntryPtr> dropped;  // freed outside the lock
     const MutexLock lock(mutex_);
-    const auto concerned = [&model](const EntryPtr& entry) {
-        return !model || entry->model == *model;
-    };
     std::deque<Item> kept;
     for (Item& item : queue_) {
-        if (concerned(item.entry)) {
+        if (which.holds(item.hash, *item.entry)) {
             queued_bytes_ -= item.bytes;
             dropped.push_back(std::move(item.entry));
         } else {
@@ -106,7 +103,7 @@ void DiskWriter::drop_pending(const std::optional<std::string>& model) {
     }
     queue_ = std::move(kept);
     for (auto at = pending_.begin(); at != pending_.end();) {
-        if (concerned(at->second)) {
+        if (which.holds(at->first, *at->second)) {
             dropped.push_back(std::move(at->second));
             at = pending_.erase(at);
         } else {
@@ -288,10 +285,8 @@ void DiskWriter::drop_front() {
     write_failures_.fetch_add(1, std::memory_order_relaxed);
 }
 
-Result<> DiskWriter::remove_some(
-    const std::optional<std::string>& model, DiskRows::Cursor& cursor
-) {
-    if (Result<> done = rows_.remove_some(model, cursor); !done) return done;
+Result<> DiskWriter::remove_some(const Which& which, DiskRows::Cursor& cursor) {
+    if (Result<> done = rows_.remove_some(which, cursor); !done) return done;
     publish_totals();
     // The pages are free now: give them back without waiting for the next store.
     more_work_ = true;

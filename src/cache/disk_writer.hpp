@@ -57,8 +57,8 @@ public:
 
     // What clear() needs. drop_pending() first; then remove_some() in Writer::run() until it says
     // that nothing is left.
-    void drop_pending(const std::optional<std::string>& model);
-    Result<> remove_some(const std::optional<std::string>& model, DiskRows::Cursor& cursor);
+    void drop_pending(const Which& which);
+    Result<> remove_some(const Which& which, DiskRows::Cursor& cursor);
 
     void add_to(CacheStats& stats) const;
 

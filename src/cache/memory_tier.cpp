@@ -78,14 +78,14 @@ void MemoryTier::shrink(Shard& shard, std::uint64_t limit_bytes, List& dropped) 
     while (shard.bytes > limit_bytes) take_out(shard, std::prev(shard.list.end()), dropped);
 }
 
-void MemoryTier::clear(const std::optional<std::string>& model) {
+void MemoryTier::clear(const Which& which) {
     generation_.fetch_add(1);
     for (Shard& shard : shards_) {
         List dropped;
         const MutexLock lock(shard.mutex);
         for (auto at = shard.list.begin(); at != shard.list.end();) {
             const auto next = std::next(at);
-            if (!model || at->entry->model == *model) take_out(shard, at, dropped);
+            if (which.holds(at->hash, *at->entry)) take_out(shard, at, dropped);
             at = next;
         }
     }

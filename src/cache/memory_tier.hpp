@@ -8,7 +8,6 @@
 #include <cstdint>
 #include <list>
 #include <optional>
-#include <string>
 #include <unordered_map>
 #include <vector>
 
@@ -38,8 +37,7 @@ public:
     );
     [[nodiscard]] std::uint64_t generation() const noexcept { return generation_.load(); }
 
-    // All, or all of one model.
-    void clear(const std::optional<std::string>& model);
+    void clear(const Which& which);
     void set_limit(std::uint64_t limit_bytes);
 
     struct Size {

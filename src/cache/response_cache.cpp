@@ -43,6 +43,11 @@ std::size_t Entry::bytes() const noexcept {
     return bytes;
 }
 
+bool Which::holds(const Digest& of, const Entry& entry) const noexcept {
+    return (!model || entry.model == *model) && (!owner || entry.owner == *owner) &&
+           (!hash || of == *hash);
+}
+
 struct ResponseCache::Impl {
     Impl(CacheOptions given, sqlite::Connection connection)
         : options(std::move(given)),
@@ -163,18 +168,18 @@ CacheStats ResponseCache::stats() const {
     return stats;
 }
 
-Result<std::uint64_t> ResponseCache::clear(std::optional<std::string> model) {
-    impl_->disk.drop_pending(model);
-    impl_->memory.clear(model);
+Result<std::uint64_t> ResponseCache::clear(const Which& which) {
+    impl_->disk.drop_pending(which);
+    impl_->memory.clear(which);
     DiskRows::Cursor cursor;
     while (!cursor.done) {
         Result<> removed = impl_->writer.run([&](sqlite::Connection&) {
-            return impl_->disk.remove_some(model, cursor);
+            return impl_->disk.remove_some(which, cursor);
         });
         if (!removed) return std::unexpected(std::move(removed.error()));
     }
     // Again: what the reader took from disk meanwhile.
-    impl_->memory.clear(model);
+    impl_->memory.clear(which);
     return cursor.removed;
 }
 

@@ -8,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "weir/base/text.hpp"
+
 #include "admin_fixture.hpp"
 
 namespace weir::admin {
@@ -358,30 +360,34 @@ TEST_F(AdminTest, TellsUsageByKeyAndModel) {
 }
 
 TEST_F(AdminTest, ShowsAndClearsTheCache) {
-    const auto store = [this](std::string_view model, std::string_view canonical) {
-        auto entry = std::make_shared<cache::Entry>();
-        const auto key = cache::make_cache_key(
-            {.scope = "all",
-             .endpoint = "/v1/chat/completions",
-             .query = "",
-             .fields = {},
-             .route = "r",
-             .shape = "",
-             .variant = {},
-             .canonical = canonical}
-        );
-        entry->key_text = key.text;
-        entry->parts = {"{}"};
-        entry->content_type = "application/json";
-        entry->model = model;
-        entry->expires_at_s = 4'000'000'000;
-        cache_->store(key, entry);
-    };
-    store("gpt-4", "a");
-    store("gpt-4", "b");
-    store("gpt-3.5-turbo", "c");
+    const auto store =
+        [this](std::string_view model, std::string_view owner, std::string_view canonical) {
+            auto entry = std::make_shared<cache::Entry>();
+            const auto key = cache::make_cache_key(
+                {.scope = "all",
+                 .endpoint = "/v1/chat/completions",
+                 .query = "",
+                 .fields = {},
+                 .route = "r",
+                 .shape = "",
+                 .variant = {},
+                 .canonical = canonical}
+            );
+            entry->key_text = key.text;
+            entry->parts = {"{}"};
+            entry->content_type = "application/json";
+            entry->model = model;
+            entry->owner = owner;
+            entry->expires_at_s = 4'000'000'000;
+            cache_->store(key, entry);
+            return key.hash;
+        };
+    store("gpt-4", "alice", "a");
+    store("gpt-4", "bob", "b");
+    store("gpt-3.5-turbo", "bob", "c");
+    const Digest last = store("gpt-3.5-turbo", "alice", "d");
     const auto stats = expect(200, "GET", "/api/admin/cache");
-    EXPECT_EQ(stats["memory_entries"], 3);
+    EXPECT_EQ(stats["memory_entries"], 4);
     for (const auto* name :
          {"enabled",
           "entries",
@@ -396,10 +402,24 @@ TEST_F(AdminTest, ShowsAndClearsTheCache) {
         EXPECT_TRUE(stats.contains(name)) << name;
     }
     // What is still on its way to the disk would be removed, but not counted.
-    while (expect(200, "GET", "/api/admin/cache")["entries"] != 3) std::this_thread::yield();
-    expect(400, "DELETE", "/api/admin/cache?model=");
-    EXPECT_EQ(expect(200, "GET", "/api/admin/cache")["memory_entries"], 3);
-    EXPECT_EQ(expect(200, "DELETE", "/api/admin/cache?model=gpt-4")["removed"], 2);
+    while (expect(200, "GET", "/api/admin/cache")["entries"] != 4) std::this_thread::yield();
+    const std::string hex = to_hex(last);
+    for (const std::string& wrong :
+         {std::string("model="),
+          std::string("key="),
+          std::string("entry="),
+          std::string("model=gpt-4&key="),
+          "entry=" + hex.substr(1),
+          "entry=" + hex + "0",
+          "entry=" + hex.substr(1) + "g"}) {
+        EXPECT_NE(message(400, "DELETE", "/api/admin/cache?" + wrong), "") << wrong;
+    }
+    EXPECT_EQ(expect(200, "GET", "/api/admin/cache")["memory_entries"], 4);
+    EXPECT_EQ(expect(200, "DELETE", "/api/admin/cache?key=bob&entry=" + hex)["removed"], 0);
+    EXPECT_EQ(expect(200, "DELETE", "/api/admin/cache?entry=" + hex)["removed"], 1);
+    EXPECT_EQ(expect(200, "DELETE", "/api/admin/cache?key=alic")["removed"], 0);
+    EXPECT_EQ(expect(200, "DELETE", "/api/admin/cache?key=bob&model=gpt-4")["removed"], 1);
+    EXPECT_EQ(expect(200, "DELETE", "/api/admin/cache?model=gpt-4")["removed"], 1);
     EXPECT_EQ(expect(200, "GET", "/api/admin/cache")["memory_entries"], 1);
     EXPECT_EQ(expect(200, "DELETE", "/api/admin/cache")["removed"], 1);
     EXPECT_EQ(expect(200, "GET", "/api/admin/cache")["memory_entries"], 0);

@@ -27,6 +27,7 @@ TEST_F(AuditTest, EachActLeavesItsRowWithoutASecret) {
     clock_.advance(std::chrono::minutes(1));
     expect(200, "DELETE", "/api/admin/keys/bob");
     expect(200, "DELETE", "/api/admin/cache?model=gpt-4");
+    expect(200, "DELETE", "/api/admin/cache?model=gpt-4&key=bob");
     expect(200, "DELETE", "/api/admin/cache");
     expect(200, "POST", "/api/admin/reload");
     const auto id = bob["id"].get<std::string>();
@@ -44,6 +45,7 @@ TEST_F(AuditTest, EachActLeavesItsRowWithoutASecret) {
         std::vector<std::string>(
             {"reload|config|",
              "cache.clear|all models|0 removed",
+             "cache.clear|model gpt-4, key bob|0 removed",
              "cache.clear|model gpt-4|0 removed",
              "key.revoke|key bob|id " + id,
              "reset|key bob|0 messages for gpt-4*",
@@ -52,7 +54,7 @@ TEST_F(AuditTest, EachActLeavesItsRowWithoutASecret) {
         )
     );
     EXPECT_EQ(all[0]["at"], "2027-01-15T08:01:00Z");
-    EXPECT_EQ(all[6]["at"], "2027-01-15T08:00:00Z");
+    EXPECT_EQ(all[7]["at"], "2027-01-15T08:00:00Z");
     const auto text = bob["key"].get<std::string>();
     EXPECT_THAT(all.dump(), Not(HasSubstr(text.substr(text.rfind('-') + 1))));
 }

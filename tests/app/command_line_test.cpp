@@ -141,6 +141,7 @@ TEST_F(CommandLine, WrongUseIsTwo) {
         {"explain", "bob"},
         {"audit", "--limit", "x"},
         {"cache", "clear", "--model"},
+        {"cache", "clear", "--key"},
         {"version", "--josn"},
     };
     for (const auto& arguments : wrong) {
@@ -594,6 +595,12 @@ TEST_F(CommandLine, UsageAndCacheTellWhatHappened) {
     while (json::parse(ask({"cache", "stats", "--json"}).out)["entries"] != 1) {
     }
     EXPECT_EQ(ask({"cache", "clear", "--model", ""}).exit_code, 2);
+    EXPECT_EQ(ask({"cache", "clear", "--model", "gpt-4", "--key", ""}).exit_code, 2);
+    EXPECT_EQ(ask({"cache", "clear", "--entry", "abc"}).exit_code, 2);
+    EXPECT_EQ(ask({"cache", "clear", "--key", "no one"}).out, "0 answers removed.\n");
+    EXPECT_EQ(
+        ask({"cache", "clear", "--model", "gpt-4", "--key", "no one"}).out, "0 answers removed.\n"
+    );
     EXPECT_EQ(ask({"cache", "clear", "--model", "gpt-4"}).out, "1 answer removed.\n");
     EXPECT_EQ(ask({"cache", "clear"}).out, "0 answers removed.\n");
 }

@@ -65,6 +65,14 @@ struct CacheStats {
     std::uint64_t write_failures = 0;  // not stored: the queue was full or the disk failed
 };
 
+// Which entries: those to which all that is given applies; nothing given: all.
+struct Which {
+    std::optional<std::string> model = {};  // served
+    std::optional<std::string> owner = {};
+    std::optional<Digest> hash = {};
+    [[nodiscard]] bool holds(const Digest& of, const Entry& entry) const noexcept;
+};
+
 class ResponseCache {
 public:
     // Never fails for what is in the file: a damaged or foreign one is renamed to
@@ -84,8 +92,9 @@ public:
     void store(const CacheKey& key, EntryPtr entry);
 
     [[nodiscard]] CacheStats stats() const;
-    // Blocks; never from a worker. Removes all (or all of one served model); returns how many.
-    [[nodiscard]] Result<std::uint64_t> clear(std::optional<std::string> model = std::nullopt);
+    // Blocks; never from a worker. Removes them from both tiers and from what waits for the disk;
+    // returns how many were on disk. What is stored afterwards stays.
+    [[nodiscard]] Result<std::uint64_t> clear(const Which& which = {});
     // Limits of a new config; the rest of the options stays.
     void set_limits(std::uint64_t max_size, std::uint64_t max_entry, std::uint64_t memory);
 
