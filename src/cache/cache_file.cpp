@@ -71,12 +71,15 @@ std::string aside_name(const std::string& path, std::int64_t now_s) {
 
 bool move_away(const std::string& path, const std::string& to) {
     std::error_code error;
-    // -shm only helps those who have the file open.
-    fs::remove(path + "-shm", error);
+    // The file first: where it cannot be moved, all that belongs to it has to stay. SQLite drops a
+    // WAL that has outlived its file.
+    fs::rename(path, to, error);
+    if (error && fs::exists(path, error)) return false;
     fs::rename(path + "-wal", to + "-wal", error);
     if (error) fs::remove(path + "-wal", error);
-    fs::rename(path, to, error);
-    return !error || !fs::exists(path, error);
+    // -shm only helps those who have the file open.
+    fs::remove(path + "-shm", error);
+    return true;
 }
 
 void delete_rest(const std::string& path) {
@@ -120,11 +123,14 @@ sqlite::OpenOptions writer_options() noexcept {
         .mode = sqlite::Mode::kReadWrite,
         .sync = sqlite::Sync::kNormal,
         .exclusive = false,
-        .check = false  // would read all of it; damage is noticed where it is read
+        .check = false,  // would read all of it; damage is noticed where it is read
+        .disposable = true
     };
 }
 
-Result<> ensure_schema(sqlite::Connection& connection, std::string_view path) {
+namespace {
+
+Result<> make_or_check(sqlite::Connection& connection, std::string_view path) {
     const Result<std::int64_t> version = integer(connection, "PRAGMA user_version");
     if (!version) return std::unexpected(version.error());
     const Result<std::int64_t> application = integer(connection, "PRAGMA application_id");
@@ -155,6 +161,18 @@ Result<> ensure_schema(sqlite::Connection& connection, std::string_view path) {
     );
     if (!rows) return std::unexpected(rows.error());
     return {};
+}
+
+}  // namespace
+
+Result<> ensure_schema(sqlite::Connection& connection, std::string_view path) {
+    Result<> done = make_or_check(connection, path);
+    // A sound database with other tables, or of a newer Weir: as good as damaged. (SQLite had no
+    // complaint at all, or one about our SQL.)
+    if (!done && (connection.last_code() == 0 || done.error().code == ErrorCode::kInternal)) {
+        connection.distrust();
+    }
+    return done;
 }
 
 Result<sqlite::Connection> open_cache_file(const std::string& path, std::int64_t now_s) {

@@ -13,6 +13,7 @@ namespace weir::cache {
 [[nodiscard]] sqlite::OpenOptions writer_options() noexcept;
 
 // Makes the schema in a new file; in an old one checks that it is ours and not newer than we know.
+// If it is not, the connection is distrusted.
 [[nodiscard]] Result<> ensure_schema(sqlite::Connection& connection, std::string_view path);
 
 // Opens it for writing. A file that cannot be used is set aside and made anew. kStorage: that does

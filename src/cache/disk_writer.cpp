@@ -154,6 +154,10 @@ bool DiskWriter::has_more() noexcept {
     return !queue_.empty() && (flush_ || stopping_);
 }
 
+bool DiskWriter::wants_checkpoint() noexcept {
+    return !more_work_ && std::exchange(gave_pages_, false);
+}
+
 Result<bool> DiskWriter::write(sqlite::Connection&) {
     std::vector<Digest> touched;
     std::vector<Digest> forgotten;
@@ -191,6 +195,7 @@ Result<bool> DiskWriter::write(sqlite::Connection&) {
         if (!gave) return gave;
         wrote = wrote || *gave;
         more_work_ = more_work_ || *gave;
+        gave_pages_ = gave_pages_ || *gave;
     }
     const Result<bool> changed = rows_.finish();
     if (!changed) return changed;

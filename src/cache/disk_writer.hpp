@@ -68,6 +68,7 @@ public:
     void committed() noexcept override;
     void failed(const Error& error) noexcept override;
     [[nodiscard]] bool has_more() noexcept override;
+    [[nodiscard]] bool wants_checkpoint() noexcept override;
 
 private:
     struct Item {
@@ -113,6 +114,7 @@ private:
     Packer packer_;
     Packed packed_;  // the front of the queue, perhaps: it may have to wait for more room
     bool more_work_ = false;
+    bool gave_pages_ = false;  // since the last checkpoint that was asked for
     bool connected_before_ = false;
 };
 

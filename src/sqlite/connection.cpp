@@ -133,6 +133,7 @@ Result<> Connection::Impl::connect() {
     }
     Result<> ready = set_up();
     if (ready && options.check) ready = check();
+    if (!ready && says_corrupt(last_code) && !options.disposable) ready.error().detail += kRestore;
     if (!ready) disconnect();
     return ready;
 }
@@ -322,6 +323,10 @@ int Connection::last_code() const noexcept {
 
 bool Connection::is_corrupt() const noexcept {
     return says_corrupt(impl_->last_code);
+}
+
+void Connection::distrust() noexcept {
+    impl_->last_code = SQLITE_CORRUPT;
 }
 
 sqlite3* Connection::raw() const noexcept {

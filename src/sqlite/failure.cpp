@@ -21,15 +21,7 @@ Error explain(int code, std::string_view path, std::string_view message, int sys
     switch (code & 0xff) {
         case SQLITE_CORRUPT:
         case SQLITE_NOTADB:
-            return {
-                ErrorCode::kStorage,
-                fmt::format(
-                    "{} is damaged: {}. Stop Weir, keep a copy of it and of its -wal file, and "
-                    "restore it from a backup",
-                    path,
-                    why
-                )
-            };
+            return {ErrorCode::kStorage, fmt::format("{} is damaged: {}", path, why)};
         case SQLITE_FULL:
             return {
                 ErrorCode::kStorage, fmt::format("the disk that holds {} is full: {}", path, why)

@@ -10,6 +10,10 @@ struct sqlite3;
 
 namespace weir::sqlite {
 
+// What to do with a damaged file that somebody has a backup of.
+inline constexpr std::string_view kRestore =
+    ". Stop Weir, keep a copy of it and of its -wal file, and restore it from a backup";
+
 [[nodiscard]] std::string errno_text(int code);
 [[nodiscard]] bool says_corrupt(int code) noexcept;
 // Bound values never show in SQLite's messages, so secrets do not.

@@ -11,6 +11,8 @@
 
 #include "weir/base/log.hpp"
 
+#include "failure.hpp"
+
 namespace weir::sqlite {
 namespace {
 
@@ -141,7 +143,9 @@ void Writer::Impl::maybe_checkpoint() {
     if (!healthy) return;
     const int pages = connection->wal_pages();
     if (pages < kCheckpointPages) checkpoint_at = kCheckpointPages;
-    if (pages < checkpoint_at) return;
+    bool wanted_now = false;
+    for (Source* source : sources) wanted_now = source->wants_checkpoint() || wanted_now;
+    if (pages < checkpoint_at && !wanted_now) return;
     if (const Result<> done = connection->checkpoint(); !done) {
         go_down(done.error(), false);
         return;
@@ -158,9 +162,10 @@ void Writer::Impl::go_down(const Error& error, bool moved) {
     for (Source* source : sources) source->disconnected();
     for (Source* source : sources) source->failed(error);
     if (first) {
+        std::string detail = error.detail;
+        if (damaged && !options.open.disposable) detail += kRestore;
         log::error(
-            "storage failed",
-            {{"database", options.name}, {"error", std::string_view(error.detail)}}
+            "storage failed", {{"database", options.name}, {"error", std::string_view(detail)}}
         );
     }
     // Moves what really is committed into the file while this connection still knows where that
@@ -184,7 +189,9 @@ void Writer::Impl::recover() {
     next_probe = steady_clock::now() + kProbeEvery;
     if (for_good) return;
     if (const Result<> opened = connection->reopen(make_file); !opened) {
-        if (connection->is_corrupt()) go_down(opened.error(), false);
+        // Deleted or replaced while it was down. One that we make ourselves has no place yet.
+        const bool moved = !make_file && !connection->is_file_in_place();
+        if (moved || connection->is_corrupt()) go_down(opened.error(), moved);
         return;
     }
     make_file = false;

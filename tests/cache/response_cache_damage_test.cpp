@@ -1,4 +1,5 @@
 #include <filesystem>
+#include <fstream>
 #include <memory>
 #include <string>
 
@@ -164,6 +165,34 @@ TEST_F(ResponseCacheDamage, DamagedRowIsAMissNotAWrongAnswer) {
     EXPECT_EQ(body_of("a"), "(miss)");
     EXPECT_TRUE(on_disk(1));  // its row is gone
     EXPECT_EQ(body_of("b"), "another");
+}
+
+TEST_F(ResponseCacheDamage, AnotherDatabaseInItsPlaceIsSetAsideInTheMiddleOfARun) {
+    options_.memory_bytes = 0;
+    open();
+    // More than the WAL holds: what is only there would be found there.
+    for (unsigned i = 0; i < 800; ++i) store(std::to_string(i), noise(8000, i));
+    ASSERT_TRUE(on_disk(800));
+    {
+        Result<sqlite::Connection> other =
+            sqlite::Connection::open((folder_ / "other.db").string(), {});
+        ASSERT_TRUE(other);
+        ASSERT_TRUE(other->execute("CREATE TABLE other (x); INSERT INTO other VALUES (7);"));
+        ASSERT_TRUE(other->checkpoint(true));
+    }
+    // Into the very file, which stays the same one for those who look at its name.
+    std::ifstream in(folder_ / "other.db", std::ios::binary);
+    write_file({std::istreambuf_iterator<char>(in), {}});
+    ASSERT_TRUE(comes_true([&] {
+        store("new", "answer");
+        return set_aside().size() == 1 && cache_->stats().stored > 801;
+    }));
+    EXPECT_EQ(body_of("new"), "answer");
+    EXPECT_TRUE(body_of("7") == "(miss)");
+    close();
+    open();
+    EXPECT_EQ(body_of("new"), "answer");
+    EXPECT_EQ(set_aside().size(), 1U);
 }
 
 TEST_F(ResponseCacheDamage, FileDeletedInTheMiddleOfARunIsMadeAnew) {

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <random>
@@ -94,11 +95,49 @@ TEST_F(ResponseCacheSize, SmallerLimitShrinksTheFile) {
     ASSERT_TRUE(on_disk(1000));
     cache_->set_limits(1 << 20, 8 << 20, 0);
     ASSERT_TRUE(comes_true([&] { return cache_->stats().bytes <= 1 << 20; }));
-    EXPECT_TRUE(comes_true([&] {
-        store("more", "x");
-        return fs::file_size(options_.path) <= (1U << 20) / 20 * 21;
-    }));
+    EXPECT_TRUE(comes_true([&] { return fs::file_size(options_.path) <= (1U << 20) / 20 * 21; }));
     EXPECT_NE(body_of("999"), "(miss)");
+}
+
+TEST_F(ResponseCacheSize, ClearingShrinksTheFile) {
+    options_.memory_bytes = 0;
+    open();
+    for (unsigned i = 0; i < 1000; ++i) store(std::to_string(i), noise(8000, i));
+    ASSERT_TRUE(on_disk(1000));
+    ASSERT_TRUE(cache_->clear());
+    EXPECT_TRUE(comes_true([&] { return fs::file_size(options_.path) <= 1 << 20; }))
+        << fs::file_size(options_.path);
+    store("new", "answer");
+    ASSERT_TRUE(on_disk(1));
+    EXPECT_EQ(body_of("new"), "answer");
+}
+
+TEST_F(ResponseCacheSize, WhatWasUsedLongestAgoLeavesFirst) {
+    options_.memory_bytes = 0;
+    open();
+    for (unsigned i = 0; i < 100; ++i, ++now_s_) {
+        store(std::to_string(i), noise(8000, i), 1'000'000);
+        ASSERT_TRUE(on_disk(i + 1));
+    }
+    now_s_ += 100;
+    // Half of the older ones are used again.
+    for (unsigned i = 0; i < 50; i += 2) EXPECT_NE(body_of(std::to_string(i)), "(miss)") << i;
+    cache_->set_limits(600 * 1024, 8 << 20, 0);
+    ASSERT_TRUE(comes_true([&] { return cache_->stats().entries < 100; }));
+    const std::uint64_t left = cache_->stats().entries;
+    ASSERT_GT(left, 25U);
+    ASSERT_LT(left, 75U);
+    std::uint64_t found = 0;
+    unsigned oldest = 100;
+    for (unsigned i = 0; i < 100; ++i) {
+        if (body_of(std::to_string(i)) == "(miss)") continue;
+        ++found;
+        // The used ones all stay; of the others the newest, without a gap.
+        if (i >= 50 || i % 2 != 0) oldest = std::min(oldest, i);
+    }
+    EXPECT_EQ(found, left);
+    EXPECT_GE(oldest, 50U);
+    EXPECT_EQ(left, 25U + 100U - oldest);
 }
 
 TEST_F(ResponseCacheSize, EntryLargerThanTheWholeFileIsDropped) {

@@ -230,6 +230,10 @@ TEST(Connection, SaysHowToGoOnFromADamagedFile) {
     ASSERT_FALSE(garbage);
     EXPECT_EQ(garbage.error().code, ErrorCode::kStorage);
     EXPECT_THAT(garbage.error().detail, HasSubstr("restore it from a backup"));
+    const auto cache = Connection::open(dir / "a.db", {.disposable = true});
+    ASSERT_FALSE(cache);
+    EXPECT_THAT(cache.error().detail, HasSubstr("is damaged"));
+    EXPECT_THAT(cache.error().detail, Not(HasSubstr("backup")));
     // Refusing must not touch what a person may still want to look at.
     EXPECT_EQ(std::filesystem::file_size(dir / "a.db"), 8192U);
 }

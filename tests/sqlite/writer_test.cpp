@@ -357,5 +357,18 @@ TEST_F(DisposableTest, AFileThatMayGoIsMadeAnew) {
     EXPECT_EQ(rows(), 1) << "only the second is in the new file";
 }
 
+TEST_F(DisposableTest, AFileThatIsDeletedWhileTheDiskIsFullIsMadeAnew) {
+    writer->start();
+    FaultyVfs::instance().fail_syncs = -1;
+    put(1);
+    ASSERT_TRUE(eventually([&] { return numbers.failures >= 1; }));
+    std::filesystem::remove(path);
+    put(2);
+    ASSERT_TRUE(eventually([&] { return replaced >= 1; }));
+    FaultyVfs::instance().heal();
+    EXPECT_TRUE(eventually([&] { return writer->healthy(); }));
+    EXPECT_EQ(replaced, 1) << "the one that it made itself is taken for another";
+}
+
 }  // namespace
 }  // namespace weir::sqlite

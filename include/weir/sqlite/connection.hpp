@@ -64,6 +64,8 @@ struct OpenOptions {
     bool exclusive = false;
     // PRAGMA quick_check at open; a corrupt file is kStorage.
     bool check = false;
+    // There is no backup of it and none is needed: a damaged one is not worth any advice.
+    bool disposable = false;
 };
 
 class Connection {
@@ -100,6 +102,8 @@ public:
     // The extended code of the last failure, and whether it says that the file is damaged.
     [[nodiscard]] int last_code() const noexcept;
     [[nodiscard]] bool is_corrupt() const noexcept;
+    // What it holds is sound, but not what the caller can use: is_corrupt() until reopen().
+    void distrust() noexcept;
     [[nodiscard]] sqlite3* raw() const noexcept;
 
 private:

@@ -42,6 +42,9 @@ public:
     virtual void failed(const Error& error) noexcept = 0;
     // There is more to write right now.
     [[nodiscard]] virtual bool has_more() noexcept = 0;
+    // Asked between batches: what was written should reach the file now, although the WAL is short
+    // (a file gets smaller only then).
+    [[nodiscard]] virtual bool wants_checkpoint() noexcept { return false; }
 };
 
 class Writer {
