@@ -2,88 +2,28 @@
 // and again, on one data directory. What clients were answered is counted, and no more is counted
 // than was admitted.
 #include <atomic>
-#include <cstdlib>
-#include <fstream>
+#include <cstdio>
 #include <random>
 #include <thread>
 #include <vector>
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
-#include <signal.h>
 
+#include "crash/gate.hpp"
 #include "support/client.hpp"
 #include "support/fake_upstream.hpp"
-#include "support/process.hpp"
-#include "support/temp_dir.hpp"
-#include "support/test_gateway.hpp"
 
 namespace weir::test {
 namespace {
 
 constexpr std::uint64_t kTokens = 8;  // that an answer takes at least
 
-int rounds() {
-    const char* const text = std::getenv("WEIR_CRASH_ROUNDS");
-    return text != nullptr ? std::atoi(text) : 20;
-}
-
-std::uint64_t seed() {
-    const char* const text = std::getenv("WEIR_TEST_SEED");
-    return text != nullptr ? std::strtoull(text, nullptr, 10) : std::random_device()();
-}
-
 // What clients know, over all rounds.
 struct Tally {
     std::atomic<std::uint64_t> sent = 0;  // requests handed to the kernel: none more was admitted
     std::atomic<std::uint64_t> answered = 0;  // of which a byte of an answer with 200 came
     std::atomic<std::uint64_t> refused = 0;
-};
-
-class Gate {
-public:
-    explicit Gate(const GatewaySetup& setup, bool slow_disk = false)
-        : config_(directory_.path("weir.yaml")) {
-        if (slow_disk) {
-            // A sanitizer's runtime wants to be the first library; it need not be for this one.
-            const char* const options = std::getenv("ASAN_OPTIONS");
-            variables_ = {
-                std::string("LD_PRELOAD=") + WEIR_SLOW_SYNC,
-                std::string("ASAN_OPTIONS=verify_asan_link_order=0:") +
-                    (options != nullptr ? options : "")
-            };
-        }
-        std::ofstream file(config_);
-        file << setup.yaml(directory_.path("data"));
-    }
-    // Starts the binary on the same data directory.
-    [[nodiscard]] std::uint16_t start() {
-        process_ = std::make_unique<Process>(
-            std::vector<std::string>{WEIR_BINARY, "serve", "--config", config_},
-            directory_.path("out"),
-            variables_
-        );
-        const auto port = process_->wait_for_port();
-        EXPECT_TRUE(port) << process_->errors();
-        return port.value_or(0);
-    }
-    void kill() {
-        process_->signal(SIGKILL);
-        EXPECT_EQ(process_->wait(), 128 + SIGKILL);
-    }
-
-    [[nodiscard]] std::string admin_token() const {
-        std::ifstream file(directory_.path("data") + "/admin-token");
-        std::string token;
-        std::getline(file, token);
-        return token;
-    }
-
-private:
-    TempDir directory_;
-    std::string config_;
-    std::vector<std::string> variables_;
-    std::unique_ptr<Process> process_;
 };
 
 // Clients that ask and ask, each question a new one, until the gateway is gone.

@@ -18,6 +18,7 @@ namespace weir::sqlite {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 using weir::testing::FaultyVfs;
 using weir::testing::ScratchDir;
 
