@@ -1,5 +1,6 @@
 #include <array>
 #include <atomic>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <thread>
@@ -8,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "cache/response_cache_fixture.hpp"
+#include "memory_tier.hpp"
 
 namespace weir::cache {
 namespace {
@@ -85,6 +87,24 @@ TEST_F(ResponseCacheClear, ClearTakesWhatAllThatIsGivenAppliesTo) {
         open();
         EXPECT_TRUE(on_disk(1));
     }
+}
+
+TEST_F(ResponseCacheClear, WhatWasReadBeforeItDoesNotComeBackBehindIt) {
+    const auto key = key_of("a");
+    auto read = std::make_shared<Entry>(*entry({"x"}));
+    read->key_text = key->text;
+    read->owner = "bob";
+    MemoryTier memory(1 << 20);
+    const std::uint64_t before = memory.generation();
+    memory.clear({.owner = "bob"});
+    memory.insert_read(key->hash, read, now_s_, before);
+    EXPECT_FALSE(memory.find(*key, now_s_).entry);
+    memory.insert_read(key->hash, read, now_s_, memory.generation());
+    EXPECT_TRUE(memory.find(*key, now_s_).entry);
+    memory.clear({.owner = "alice"});
+    EXPECT_TRUE(memory.find(*key, now_s_).entry);
+    memory.clear({.owner = "bob"});
+    EXPECT_FALSE(memory.find(*key, now_s_).entry);
 }
 
 Awaitable<void> ask_all(ResponseCache& cache, const std::atomic<bool>& going, int& hits) {
