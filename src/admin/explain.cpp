@@ -239,7 +239,9 @@ http::Response Admin::explain(const Call& call) {
     json["price"] = shown(way.price);
     json["cache"] = Json{
         {"enabled", config->cache.enabled && (*endpoint)->cacheable},
-        {"scope", cache::scope_of(config->cache.scope, key.name, key.team)}
+        {"scope", cache::scope_of(config->cache.scope, key.name, key.team)},
+        {"when", name_of(config->cache.when_of(way.asked, way.served, plan.name))},
+        {"ttl_s", config->cache.ttl_of(way.asked, way.served, plan.name).count()}
     };
     json["caps"] = shown(way.caps, now.wall);
     json["grants"] = Json::array();

@@ -61,6 +61,26 @@ bool is_number(std::string_view text) noexcept {
     });
 }
 
+// A row for each key or model that has asked since the start.
+std::string saved_by(const Json& rows, const char* name, const char* title) {
+    if (rows.empty()) return "";
+    Table table(
+        {std::string(title), "HITS", "JOINED", "MISSES", "BYPASSES", "TOKENS SAVED", "USD SAVED"}
+    );
+    for (const Json& row : rows) {
+        table.add({
+            text_at(row, name),
+            grouped(number_at(row, "hits")),
+            grouped(number_at(row, "joined")),
+            grouped(number_at(row, "misses")),
+            grouped(number_at(row, "bypasses")),
+            grouped(number_at(row, "saved_tokens")),
+            amount_at(row, "saved_usd"),
+        });
+    }
+    return "\n" + table.text();
+}
+
 }  // namespace
 
 std::string grouped(std::uint64_t number) {
@@ -249,6 +269,17 @@ std::string tell_cache(const Json& answer) {
         grouped(number_at(answer, "evicted")),
         grouped(number_at(answer, "write_failures"))
     );
+    const Json none = Json::object();
+    const auto all = answer.find("all");
+    const Json& saved = all != answer.end() ? *all : none;
+    out += fmt::format(
+        "saved      {} tokens and {} usd since the start; {} shared a call\n",
+        grouped(number_at(saved, "saved_tokens")),
+        amount_at(saved, "saved_usd"),
+        grouped(number_at(saved, "joined"))
+    );
+    out += saved_by(list_at(answer, "models"), "model", "MODEL");
+    out += saved_by(list_at(answer, "keys"), "key", "KEY");
     if (!flag_at(answer, "enabled")) out += "The config says `cache: {enabled: false}`.\n";
     return out;
 }

@@ -60,6 +60,18 @@ const Price* Config::find_price(std::string_view model) const noexcept {
     return found == prices.end() ? nullptr : &found->price;
 }
 
+std::string_view name_of(CacheWhen when) noexcept {
+    switch (when) {
+        case CacheWhen::kAlways:
+            return "always";
+        case CacheWhen::kDeterministic:
+            return "deterministic";
+        case CacheWhen::kNever:
+            break;
+    }
+    return "never";
+}
+
 CacheWhen Cache::when_of(std::string_view asked, std::string_view served, std::string_view plan)
     const noexcept {
     return rule_of(*this, &CacheRule::when, when, asked, served, plan);

@@ -1,5 +1,6 @@
 // Stages 2, 3 and 5 of the line: who asks, for which endpoint, for which model.
 #include <algorithm>
+#include <span>
 #include <utility>
 
 #include "weir/base/text.hpp"
@@ -21,7 +22,10 @@ bool any_matches(const std::vector<std::string>& patterns, std::string_view name
 }
 
 std::optional<http::ApiError> read_json(Exchange& x, bool want_canonical) {
-    auto read = http::read_json_request(*x.body, want_canonical, x.snapshot->config->cache.ignore);
+    // An answer of the Responses API repeats these members: who asked first would be told.
+    std::span<const std::string> ignored;
+    if (x.endpoint->shape != http::Shape::kResponse) ignored = x.snapshot->config->cache.ignore;
+    auto read = http::read_json_request(*x.body, want_canonical, ignored);
     if (!read) {
         if (!read.error().param.empty()) {
             return http::invalid_field(read.error().param, read.error().message);

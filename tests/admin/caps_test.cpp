@@ -203,7 +203,10 @@ TEST_F(CapsTest, ExplainsWhatCoversAModel) {
     EXPECT_EQ(told["max_input"], nullptr);
     EXPECT_EQ(told["max_output"], 4096);
     EXPECT_EQ(told["price"], json::parse(R"({"input":30,"cached_input":15,"output":60})"));
-    EXPECT_EQ(told["cache"], json::parse(R"({"enabled":true,"scope":"team:research"})"));
+    EXPECT_EQ(
+        told["cache"],
+        json::parse(R"({"enabled":true,"scope":"team:research","when":"always","ttl_s":86400})")
+    );
     EXPECT_EQ(told["caps"].size(), 3U) << "not that of o1";
     ASSERT_EQ(told["then"].size(), 1U);
     EXPECT_EQ(told["then"][0]["model"], "gpt-3.5-turbo");

@@ -85,6 +85,16 @@ TEST(Tables, TellUsageAndCache) {
     );
     const Json cache = Json::parse(R"({"enabled":true,"hits_memory":2,"hits_disk":1,"misses":1})");
     EXPECT_THAT(tell_cache(cache), HasSubstr("3 of 4, 75%"));
+    const Json saved = Json::parse(
+        R"({"enabled":true,"all":{"joined":4,"saved_tokens":5000,"saved_usd":0.5},"models":[)"
+        R"({"model":"m","hits":3,"joined":4,"misses":2,"bypasses":1,"saved_tokens":5000,"saved_usd":0.5}]})"
+    );
+    EXPECT_THAT(
+        tell_cache(saved),
+        HasSubstr("saved      5,000 tokens and 0.5 usd since the start; 4 shared a call\n\n"
+                  "MODEL  HITS  JOINED  MISSES  BYPASSES  TOKENS SAVED  USD SAVED\n"
+                  "m         3       4       2         1         5,000        0.5\n")
+    );
 }
 
 TEST(Tables, TellHowCapsStand) {

@@ -113,6 +113,8 @@ enum class CacheWhen : std::uint8_t {
     kNever,
 };
 
+[[nodiscard]] std::string_view name_of(CacheWhen when) noexcept;
+
 // For some models, of some plans; what it does not say, the next rule or the cache itself says.
 struct CacheRule {
     std::vector<std::string> models = {"*"};  // globs; the asked or the served name
