@@ -40,7 +40,7 @@ public:
         const std::uint64_t backlogs[] = {0, 300, 3000, 1 << 20};
         const std::uint64_t lags[] = {1, 500, 5000};
         if (chance(2)) budget_ = std::make_unique<BufferBudget>(pick(6000));
-        options_ = {backlogs[pick(4)], lags[pick(3)], budget_.get()};
+        options_ = {backlogs[pick(4)], lags[pick(3)], budget_.get(), chance(2)};
         flight_ = std::make_shared<Flight>(options_);
         producer_ = bench_.signal();
     }
@@ -48,7 +48,7 @@ public:
     void run() {
         const std::size_t steps = 20 + pick(150);
         for (std::size_t step = 0; step < steps && !::testing::Test::HasFailure(); ++step) {
-            switch (pick(10)) {
+            switch (pick(11)) {
                 case 0:
                     subscribe();
                     break;
@@ -62,6 +62,9 @@ public:
                 case 4:
                 case 5:
                     produce();
+                    break;
+                case 6:
+                    if (chance(4)) lose_patience();
                     break;
                 default:
                     if (!listeners_.empty()) take(*std::next(listeners_.begin(), some()));
@@ -89,6 +92,8 @@ private:
         ASSERT_EQ(listener.sub.has_value(), open);
         if (!open) return;
         ASSERT_FALSE(flight_->abandoned());
+        ASSERT_FALSE(flight_->unattended());
+        hear_of_attendance();
         if (!anybody_came_) listener.starter = true;
         anybody_came_ = true;
         listeners_.push_back(std::move(listener));
@@ -97,6 +102,28 @@ private:
     void leave() {
         if (listeners_.empty()) return;
         listeners_.erase(std::next(listeners_.begin(), some()));
+        hear_of_attendance();
+    }
+
+    // Whenever it begins or ends that nobody listens, the producer is woken, whether it waits for
+    // room or not.
+    void hear_of_attendance() {
+        if (flight_->unattended() == unattended_) return;
+        unattended_ = !unattended_;
+        if (flight_->state() != FlightState::kFlying) return;
+        const bool woken = bench_.woken(producer_);
+        EXPECT_TRUE(woken);
+        if (woken) producer_waits_ = false;
+    }
+
+    // The producer waited long enough for somebody to come.
+    void lose_patience() {
+        const bool unattended = flight_->unattended();
+        const bool abandoned = flight_->abandoned();
+        flight_->abandon_if_unattended();
+        EXPECT_EQ(flight_->abandoned(), abandoned || unattended);
+        EXPECT_FALSE(flight_->unattended());
+        unattended_ = false;
     }
 
     void ask_caps() {
@@ -145,7 +172,11 @@ private:
             produced_ += chunk.bytes;
             ++produced_chunks_;
         }
-        ASSERT_TRUE(flight_->publish(std::move(chunks)));
+        // With nobody there it flies on as long as all of it is kept.
+        const bool heard = flight_->publish(std::move(chunks));
+        ASSERT_EQ(heard, !flight_->abandoned());
+        ASSERT_TRUE(heard || listeners_.empty());
+        unattended_ = flight_->unattended();
     }
 
     void end(bool clean) {
@@ -217,12 +248,24 @@ private:
         }
         if (budget_) EXPECT_LE(budget_->used(), 6000U);
         if (listeners_.empty() && anybody_came_ && !finished_) {
-            EXPECT_TRUE(flight_->abandoned());
+            EXPECT_NE(flight_->abandoned(), flight_->unattended());
+            if (!options_.may_finish) EXPECT_TRUE(flight_->abandoned());
+            if (flight_->unattended() && chance(10)) expect_all_is_kept();
+        } else {
+            EXPECT_FALSE(flight_->unattended());
         }
+        if (finished_ && clean_ && flight_->shareable() && chance(10)) expect_all_is_kept();
+    }
+
+    void expect_all_is_kept() {
+        const auto kept = flight_->backlog();
+        ASSERT_TRUE(kept);
+        EXPECT_EQ(testing::joined(*kept), produced_);
     }
 
     // Everybody goes on until the end, as the header says; nobody may be left waiting.
     void finish() {
+        if (listeners_.empty()) subscribe();  // also to what flies with nobody there
         if (listeners_.empty()) return;
         for (int round = 0; round < 100'000; ++round) {
             if (::testing::Test::HasFailure()) return;
@@ -265,6 +308,7 @@ private:
     std::size_t produced_chunks_ = 0;
     bool anybody_came_ = false;
     bool producer_waits_ = false;
+    bool unattended_ = false;  // when it was last looked at
     bool head_ = false;
     bool finished_ = false;
     bool clean_ = false;
