@@ -121,7 +121,7 @@ FlightState Flight::state() const {
 
 void Flight::set_producer(std::shared_ptr<Signal> producer) {
     const MutexLock lock(mutex_);
-    if (abandoned_) producer->notify();
+    if (abandoned_ || is_unattended()) producer->notify();
     if (state_ != FlightState::kEnded) producer_ = std::move(producer);
 }
 

@@ -62,6 +62,16 @@ TEST_F(Unattended, BeginsWhenTheLastOneLeavesAndTheProducerHearsOfIt) {
     EXPECT_FALSE(bench_.woken(producer_));
 }
 
+TEST_F(Unattended, AProducerThatComesLaterHearsOfItAsWell) {
+    const auto flight = make();
+    std::optional<Subscription> only = flight->subscribe(bench_.signal());
+    flight->take_off();
+    only.reset();
+    flight->set_producer(producer_);
+    EXPECT_TRUE(bench_.woken(producer_));
+    EXPECT_TRUE(flight->unattended());
+}
+
 TEST_F(Unattended, DoesNotBeginWhileSomebodyStays) {
     const auto flight = make();
     std::optional<Subscription> first = flight->subscribe(bench_.signal());
