@@ -167,6 +167,7 @@ TEST_F(SavingsTest, ThreadsLoseNothing) {
         }
     });
     std::vector<std::thread> threads;
+    threads.reserve(kThreads);
     for (std::uint64_t thread = 0; thread < kThreads; ++thread) {
         threads.emplace_back([this, thread] {
             const std::string own = "key-" + std::to_string(thread);

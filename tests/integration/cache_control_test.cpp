@@ -76,6 +76,20 @@ TEST_F(CacheAsked, ATimeToLiveCanBeShortened) {
     EXPECT_EQ(send(chat_body("x"), {{"x-weir-cache-key", std::string(300, 'a')}}).status, 400);
 }
 
+TEST(CacheRule, ShortensTheTimeToLiveOfItsModel) {
+    std::atomic<int> calls = 0;
+    FakeUpstream upstream([&](Wire& wire, const SeenRequest& request) {
+        answer_chat(wire, request, std::to_string(++calls));
+    });
+    const TestGateway gateway(
+        {.upstream_url = upstream.url(), .cache = "{ttl: 1h, rules: [{models: gpt-4, ttl: 1s}]}"}
+    );
+    EXPECT_EQ(chat_text(send(gateway, "x", "gpt-5")), "1");
+    EXPECT_EQ(chat_text(send(gateway, "x", "gpt-4")), "2");
+    EXPECT_TRUE(eventually([&] { return chat_text(send(gateway, "x", "gpt-4")) == "3"; }));
+    EXPECT_EQ(chat_text(send(gateway, "x", "gpt-5")), "1");
+}
+
 TEST_F(CacheAsked, FieldsForTheCacheAreNotForwarded) {
     EXPECT_EQ(
         tell(chat_body("x"), {{"x-weir-cache-ttl", "9"}, {"x-weir-cache-key", "b"}}), "MISS 1"
@@ -149,6 +163,47 @@ TEST_F(Saved, NamesThatNoUpstreamAnswersAreNotCounted) {
         send(chat_body("z", false, "no-such"), {{"Cache-Control", "only-if-cached"}});
     EXPECT_EQ(none.status, 504);
     EXPECT_EQ(parsed(admin(*gateway_, "GET", "cache"))["models"].size(), 1U);
+}
+
+// One that joins saves what the call took, whichever of the two kinds it asks for.
+TEST(SavedByJoining, IsToldAsSoonAsTheCallIsOver) {
+    for (const bool stream : {false, true}) {
+        for (const bool joined_stream : {false, true}) {
+            SCOPED_TRACE(testing::Message() << stream << " " << joined_stream);
+            Steps go;
+            FakeUpstream upstream([&](Wire& wire, const SeenRequest& request) {
+                if (go.wait()) say_an_answer(wire, request);
+            });
+            const TestGateway gateway(
+                {.upstream_url = upstream.url(),
+                 .more = "prices: {gpt-4: {input: 1000000, output: 1000000}}\n"}
+            );
+            Client first(gateway.port());
+            ASSERT_TRUE(first.send(Ask{.key = kAlice, .body = chat_body("x", stream)}.bytes()));
+            ASSERT_TRUE(upstream.wait_for_calls(1));
+            Client second(gateway.port());
+            ASSERT_TRUE(second.send(Ask{.key = kBob, .body = chat_body("x", joined_stream)}.bytes())
+            );
+            ASSERT_TRUE(eventually([&] { return metric(gateway, "weir_flights_joined_total") == 1; }
+            ));
+            go.pass();
+            EXPECT_EQ(first.read_answer().field("x-cache"), "MISS");
+            EXPECT_EQ(second.read_answer().field("x-weir-flight"), "joined");
+            // Counted when it has ended, which is a little after its answer.
+            ASSERT_TRUE(eventually([&] {
+                const auto all = parsed(admin(gateway, "GET", "cache"))["all"];
+                return all["joined"] == 1 && all["misses"] == 1;
+            }));
+            const auto cache = parsed(admin(gateway, "GET", "cache"));
+            EXPECT_EQ(cache["all"]["hits"], 0);
+            EXPECT_EQ(cache["all"]["saved_tokens"], 8);
+            EXPECT_EQ(cache["all"]["saved_usd"], 8);
+            ASSERT_EQ(cache["keys"].size(), 2U);
+            EXPECT_EQ(cache["keys"][0]["saved_tokens"], 0);
+            EXPECT_EQ(cache["keys"][1]["key"], "bob");
+            EXPECT_EQ(cache["keys"][1]["saved_tokens"], 8);
+        }
+    }
 }
 
 // ---- pace

@@ -256,5 +256,24 @@ TEST(Listeners, OneThatDoesNotReadHoldsNobodyBackWithinTheBacklog) {
     EXPECT_EQ(upstream.calls(), 1U);
 }
 
+// ---- what was found in the file
+
+// Those who joined while it was looked for get it from the flight, and nobody afterwards: what is
+// cleared is gone.
+TEST(HandedOver, IsNotFoundInTheAirAfterAClear) {
+    const TempDir directory;
+    FakeUpstream upstream(say_an_answer);
+    const GatewaySetup setup{.upstream_url = upstream.url(), .data = directory.path("data")};
+    {
+        const TestGateway before(setup);
+        EXPECT_EQ(send(before, "x").field("x-cache"), "MISS");
+    }
+    const TestGateway gateway(setup);
+    EXPECT_EQ(send(gateway, "x").field("x-cache"), "HIT");  // from the file
+    EXPECT_EQ(admin(gateway, "DELETE", "cache").status, 200);
+    EXPECT_EQ(send(gateway, "x").field("x-cache"), "MISS");
+    EXPECT_EQ(upstream.calls(), 2U);
+}
+
 }  // namespace
 }  // namespace weir::test

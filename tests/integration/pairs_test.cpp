@@ -214,6 +214,7 @@ TEST(Pairs, EqualOnesAreHitsAndTwinsNeverAre) {
     TestGateway gateway({.upstream_url = upstream.url()});
     const std::vector<Pair> pairs = random_pairs(random, kPairs);
     std::vector<std::thread> clients;
+    clients.reserve(kClients);
     for (std::size_t begin = 0; begin < kClients; ++begin) {
         clients.emplace_back([&, begin] {
             Client client(gateway.port());
