@@ -367,7 +367,7 @@ void Proxy::settle(Exchange& x, const ClientStream& client) {
     if (x.cache == CacheUse::kHit) meters.cache_hits.add();
     if (x.cache == CacheUse::kMiss) meters.cache_misses.add();
     if (x.cache == CacheUse::kBypass) meters.cache_bypasses.add();
-    if (x.cache != CacheUse::kNone && x.status >= 200 && x.status < 300) {
+    if (x.cache != CacheUse::kNone && x.status >= 200 && x.status < 300 && !x.broken) {
         note_saved(x, client.bytes_sent());
     }
     if (x.client_gone) meters.clients_gone.add();

@@ -206,6 +206,35 @@ TEST(SavedByJoining, IsToldAsSoonAsTheCallIsOver) {
     }
 }
 
+// Nothing is saved by an answer that breaks off.
+TEST(SavedByJoining, IsNothingWhereTheCallBreaksOff) {
+    Steps go;
+    FakeUpstream upstream([&](Wire& wire, const SeenRequest&) {
+        wire.begin_stream();
+        wire.event(chat_chunk("a"));
+        if (go.wait()) wire.reset();
+    });
+    const TestGateway gateway({.upstream_url = upstream.url()});
+    Client first(gateway.port());
+    Client second(gateway.port());
+    ASSERT_TRUE(first.send(Ask{.key = kAlice, .body = chat_body("x", true)}.bytes()));
+    Answer own = first.read_head();
+    ASSERT_TRUE(second.send(Ask{.key = kBob, .body = chat_body("x", true)}.bytes()));
+    Answer joined = second.read_head();
+    EXPECT_EQ(joined.field("x-weir-flight"), "joined");
+    go.pass();
+    first.read_body(own);
+    second.read_body(joined);
+    EXPECT_NE(joined.body.find("\"error\""), std::string::npos) << joined.body;
+    ASSERT_TRUE(eventually([&] {
+        return metric(gateway, R"(weir_requests_total{status="2xx"})") == 2;
+    }));
+    const auto all = parsed(admin(gateway, "GET", "cache"))["all"];
+    EXPECT_EQ(all["joined"], 0);
+    EXPECT_EQ(all["misses"], 0);
+    EXPECT_EQ(all["bytes"], 0);
+}
+
 // ---- pace
 
 TEST(Replay, IsAsFastAsItCanOrAsItCame) {
