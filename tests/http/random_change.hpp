@@ -66,6 +66,7 @@ inline bool change(Random& random, Node& body) {
     collect(body, nodes);
     Node& node = *random.pick(nodes);
     const bool is_body = &node == &body;
+    constexpr const char* kAdded[] = {"added", "stream", "stream_options"};
     switch (random.below(9)) {
         case 0:  // another value of the same type
             if (node.kind == Node::Kind::kString) {
@@ -91,7 +92,8 @@ inline bool change(Random& random, Node& body) {
             return true;
         case 4:
             if (node.kind != Node::Kind::kObject) return false;
-            node.members.emplace_back("added", Node::word("null"));
+            // At the top the last two say how an answer is sent; everywhere else they count.
+            node.members.emplace_back(is_body ? "added" : random.pick(kAdded), Node::word("null"));
             return true;
         case 5:
             if (node.kind != Node::Kind::kObject || node.members.empty()) return false;
