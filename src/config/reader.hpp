@@ -80,6 +80,10 @@ private:
 
 inline constexpr std::size_t kMostFaults = 100;
 
+inline constexpr std::uint64_t kKiB = 1024;
+inline constexpr std::uint64_t kMiB = 1024 * kKiB;
+inline constexpr std::uint64_t kGiB = 1024 * kMiB;
+
 template <class T>
 struct Choice {
     std::string_view word;

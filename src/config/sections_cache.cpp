@@ -15,9 +15,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::uint64_t kKiB = 1024;
-constexpr std::uint64_t kMiB = 1024 * kKiB;
-constexpr std::uint64_t kGiB = 1024 * kMiB;
 constexpr std::size_t kMostRules = 1000;
 constexpr auto kLongestKept = std::chrono::days(366);
 constexpr std::string_view kRuleExample =

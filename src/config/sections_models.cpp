@@ -18,9 +18,6 @@ using namespace std::chrono_literals;
 
 constexpr std::size_t kLongestChain = 16;
 constexpr std::int64_t kMostOutput = 10'000'000;  // tokens of one answer
-constexpr std::uint64_t kKiB = 1024;
-constexpr std::uint64_t kMiB = 1024 * kKiB;
-constexpr std::uint64_t kGiB = 1024 * kMiB;
 
 using Names = std::map<std::string, const Node*, std::less<>>;
 
