@@ -154,14 +154,14 @@ Result<std::vector<std::string>> json_to_chunks(
     }
     common["object"] = form.chunk_object;
 
-    std::vector<std::string> blocks;
-    blocks.reserve(((*answer)["choices"].size() * 2) + 2);
+    Blocks blocks(json.size());
     const auto put = [&](Json choice) {
+        if (blocks.full()) return;
         Json chunk = common;
-        if (blocks.empty()) chunk.update(once);
+        if (blocks.size() == 0) chunk.update(once);
         chunk["choices"] = Json::array({std::move(choice)});
         if (include_usage) chunk["usage"] = nullptr;
-        blocks.push_back(block_of(chunk));
+        blocks.put(block_of(chunk));
     };
     std::int64_t place = 0;
     for (Json& choice : (*answer)["choices"]) {
@@ -192,10 +192,10 @@ Result<std::vector<std::string>> json_to_chunks(
         Json chunk = common;
         chunk["choices"] = Json::array();
         chunk["usage"] = std::move(usage);
-        blocks.push_back(block_of(chunk));
+        blocks.put(block_of(chunk));
     }
-    blocks.emplace_back("data: [DONE]\n\n");
-    return blocks;
+    blocks.put("data: [DONE]\n\n");
+    return std::move(blocks).take();
 }
 
 }  // namespace weir::http::crossing

@@ -29,10 +29,12 @@ Json with(Json members, const Json& more) {
 
 class Events {
 public:
+    explicit Events(Blocks& blocks) noexcept : blocks_(blocks) {}
     // `members` come behind the type and the number.
     void put(const std::string& type, const Json& members) {
+        if (blocks_.full()) return;
         const Json begin = {{"type", type}, {"sequence_number", blocks_.size()}};
-        blocks_.push_back("event: " + type + "\ndata: " + dump(with(begin, members)) + "\n\n");
+        blocks_.put("event: " + type + "\ndata: " + dump(with(begin, members)) + "\n\n");
     }
     // A text in one delta, if there is any; as done, under `key`; both. `more` goes with it.
     void put_delta(
@@ -58,10 +60,10 @@ public:
         put_delta(type, where, text);
         put_done(type, where, key, text);
     }
-    [[nodiscard]] std::vector<std::string> take() && { return std::move(blocks_); }
+    [[nodiscard]] bool full() const noexcept { return blocks_.full(); }
 
 private:
-    std::vector<std::string> blocks_;
+    Blocks& blocks_;
 };
 
 void put_annotations(Events& events, const Json& where, const Json& part) {
@@ -69,6 +71,7 @@ void put_annotations(Events& events, const Json& where, const Json& part) {
     if (annotations == part.end() || !annotations->is_array()) return;
     std::size_t place = 0;
     for (const Json& annotation : *annotations) {
+        if (events.full()) return;
         const Json what = {{"annotation_index", place++}, {"annotation", annotation}};
         events.put("response.output_text.annotation.added", with(where, what));
     }
@@ -115,6 +118,7 @@ void put_parts(
     if (parts == item.end() || !parts->is_array()) return;
     std::size_t place = 0;
     for (const Json& part : *parts) {
+        if (events.full()) return;
         put(events, with(where, {{key + "_index", place++}}), part);
     }
 }
@@ -208,14 +212,18 @@ Result<std::vector<std::string>> response_to_events(std::string_view json) {
     if (!known || !response->contains("output") || !(*response)["output"].is_array()) {
         return fail(ErrorCode::kUpstreamProtocol, "the answer is not a whole response");
     }
-    Events events;
+    Blocks blocks(json.size());
+    Events events(blocks);
     const Json begun = {{"response", begun_response(*response)}};
     events.put("response.created", begun);
     events.put("response.in_progress", begun);
     std::size_t place = 0;
-    for (const Json& item : (*response)["output"]) put_item(events, item, place++);
+    for (const Json& item : (*response)["output"]) {
+        if (blocks.full()) break;
+        put_item(events, item, place++);
+    }
     events.put("response." + status, {{"response", *response}});
-    return std::move(events).take();
+    return std::move(blocks).take();
 }
 
 }  // namespace weir::http::crossing

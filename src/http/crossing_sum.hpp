@@ -8,8 +8,12 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include <nlohmann/json.hpp>
+
+#include "weir/base/error.hpp"
 
 namespace weir::http::crossing {
 
@@ -23,6 +27,39 @@ template <std::size_t N>
 bool one_of(const std::array<std::string_view, N>& names, std::string_view name) {
     return std::ranges::find(names, name) != names.end();
 }
+
+// The blocks of a stream that an answer becomes. Each says again what all of them say (an id, where
+// its piece belongs), so that a small answer with a long id could become gigabytes: past some times
+// its size it does not cross.
+class Blocks {
+public:
+    // OpenAI's own responses say each text five times over.
+    explicit Blocks(std::size_t answer_bytes) noexcept
+        : left_((8 * answer_bytes) + (std::size_t{1} << 20)) {}
+
+    void put(std::string block) {
+        full_ = full_ || block.size() > left_;
+        if (full_) return;
+        left_ -= block.size();
+        blocks_.push_back(std::move(block));
+    }
+    // Nothing more is taken: stop.
+    [[nodiscard]] bool full() const noexcept { return full_; }
+    [[nodiscard]] std::size_t size() const noexcept { return blocks_.size(); }
+    [[nodiscard]] Result<std::vector<std::string>> take() && {
+        if (full_) {
+            return fail(
+                ErrorCode::kUpstreamProtocol, "the stream would be far larger than the answer"
+            );
+        }
+        return std::move(blocks_);
+    }
+
+private:
+    std::size_t left_;
+    bool full_ = false;
+    std::vector<std::string> blocks_;
+};
 
 // How the lists of a part add up.
 enum class Lists : std::uint8_t {

@@ -158,5 +158,47 @@ TEST(CrossingResponse, AnAnswerBecomesTheEventsThatOpenAISends) {
         "output_index":2,"sequence_number":25,"item_id":"fc","name":"f","arguments":"{}"})"));
 }
 
+// A small answer cannot become gigabytes, nor take long.
+TEST(CrossingResponse, AStreamIsNotFarLargerThanItsAnswer) {
+    const std::string id(20'000, 'i');
+    Json response = {{"id", "r"}, {"status", "completed"}};
+    Json part = {{"type", "output_text"}, {"text", "x"}, {"annotations", Json::array()}};
+    for (int i = 0; i < 5'000; ++i) part["annotations"].push_back(Json::object());
+    response["output"] = {{{"type", "message"}, {"id", id}, {"content", {part}}}};
+    EXPECT_FALSE(json_to_stream(Shape::kResponse, response.dump(), false));
+    response["output"][0]["id"] = "short";
+    EXPECT_TRUE(json_to_stream(Shape::kResponse, response.dump(), false));
+
+    Json chat = {{"id", id}, {"choices", Json::array()}};
+    for (int i = 0; i < 2'000; ++i) {
+        chat["choices"].push_back(
+            {{"index", i}, {"message", {{"content", "x"}}}, {"finish_reason", "stop"}}
+        );
+    }
+    EXPECT_FALSE(json_to_stream(Shape::kChat, chat.dump(), false));
+    chat["id"] = "short";
+    EXPECT_TRUE(json_to_stream(Shape::kChat, chat.dump(), false));
+}
+
+// What OpenAI says most often over is no more than that allows.
+TEST(CrossingResponse, ATextFullOfLogprobsCrosses) {
+    Json logprobs = Json::array();
+    for (int i = 0; i < 20'000; ++i) {
+        logprobs.push_back({{"token", "abc"}, {"logprob", -0.25}, {"bytes", {97, 98, 99}}});
+    }
+    const Json part = {
+        {"type", "output_text"},
+        {"text", "x"},
+        {"annotations", Json::array()},
+        {"logprobs", logprobs}
+    };
+    const Json response = {
+        {"id", "r"},
+        {"status", "completed"},
+        {"output", {{{"type", "message"}, {"id", "m"}, {"content", {part}}}}}
+    };
+    EXPECT_TRUE(json_to_stream(Shape::kResponse, response.dump(), false));
+}
+
 }  // namespace
 }  // namespace weir::http
