@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <unordered_map>
 
 #include "weir/base/deadline.hpp"
 #include "weir/base/mutex.hpp"
@@ -74,11 +75,19 @@ private:
         std::uint64_t epoch = 0;
     };
 
+    static constexpr std::size_t kFirstSweep = 256;
+    struct Lent {
+        std::int64_t written = 0;  // the checksum of its row
+        std::weak_ptr<const Entry> entry;
+    };
+
     void loop();
     [[nodiscard]] EntryPtr read(const CacheKey& key);
     [[nodiscard]] bool ready();
     [[nodiscard]] EntryPtr row(const CacheKey& key);
     [[nodiscard]] std::optional<Entry> unpacked(std::string_view packed);
+    [[nodiscard]] EntryPtr lent(const Digest& hash, std::int64_t written);
+    [[nodiscard]] EntryPtr lend(const Digest& hash, std::int64_t written, Entry entry);
     void failed();
 
     const std::string path_;
@@ -98,6 +107,8 @@ private:
     // Reader thread only.
     Unpacker unpacker_;
     std::optional<Open> open_;
+    std::unordered_map<Digest, Lent, DigestHash> lent_;
+    std::size_t sweep_at_ = kFirstSweep;
     std::uint64_t tried_epoch_ = 0;  // none
     Deadline retry_at_;              // for the next try at the same epoch
 };

@@ -218,6 +218,9 @@ Result<> Writer::Impl::run_job(Job& job, bool& broken) {
         return begun;
     }
     if (Result<> done = job.work(*connection); !done) {
+        // Then the file is to be replaced, where that is allowed; the job alone would fail for
+        // ever.
+        broken = options.on_corrupt && connection->is_corrupt();
         static_cast<void>(connection->execute("ROLLBACK"));
         return done;
     }

@@ -167,5 +167,25 @@ TEST_F(ResponseCacheTest, ManyWorkersShareIt) {
     close();  // before the workers' contexts go
 }
 
+// However many send it at the same time, what is too large for the memory tier is there once.
+TEST_F(ResponseCacheTest, AnEntryThatIsStillSentIsNotReadTwice) {
+    options_.memory_bytes = 0;
+    open();
+    store("a", "answer");
+    ASSERT_TRUE(on_disk(1));
+    EntryPtr first = find(*cache_, key_of("a"));
+    ASSERT_TRUE(first);
+    EXPECT_EQ(find(*cache_, key_of("a")), first);
+    // Another answer of that key is another entry, and nobody's is read anew.
+    store("a", "newer answer");
+    EXPECT_TRUE(comes_true([&] { return body_of("a") == "newer answer"; }));
+    ASSERT_TRUE(comes_true([&] { return cache_->stats().stored == 2; }));
+    EXPECT_EQ(body_of("a"), "newer answer");
+    EXPECT_EQ(first->parts.at(0), "answer");
+    first.reset();
+    ASSERT_TRUE(cache_->clear());
+    EXPECT_EQ(body_of("a"), "(miss)");
+}
+
 }  // namespace
 }  // namespace weir::cache
