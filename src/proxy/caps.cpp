@@ -266,6 +266,8 @@ Proxy::Problem Proxy::ask_for(
         http::rewrite_body(x.body->view(), x.json, {.model = model}, &worker_.shared.bodies);
     if (!rewritten) return http::bodies_full();
     x.body = std::make_shared<const Buffer>(std::move(*rewritten));
+    x.refusal.reset();  // that was another model's; so are the caps
+    x.caps_known = false;
     return classify(x, head);
 }
 

@@ -89,7 +89,11 @@ std::optional<http::ApiError> choose_route(Exchange& x) {
 }
 
 void make_key(Exchange& x, const http::RequestHead& head) {
-    const std::vector<std::string> fields = http::shaping_fields(head.fields);
+    std::vector<std::string> fields = http::shaping_fields(head.fields);
+    // What was kept while other members were left out is not found any more.
+    for (const std::string& name : x.snapshot->config->cache.ignore) {
+        fields.push_back("cache.ignore: " + name);
+    }
     // Where a stream and a plain answer do not cross, they are different requests.
     const bool crosses = http::crosses(x.endpoint->shape);
     cache::CacheKeyParts parts;
@@ -103,6 +107,16 @@ void make_key(Exchange& x, const http::RequestHead& head) {
     parts.canonical = x.json.canonical;
     x.key = std::make_shared<const cache::CacheKey>(cache::make_cache_key(parts));
     std::string().swap(x.json.canonical);  // `= {}` would keep its memory
+}
+
+// Models that search the web for each answer, though nothing in the request says so.
+bool searches_by_itself(std::string_view model) noexcept {
+    static constexpr std::string_view kModels[] = {
+        "*-search-preview*", "*-search-api*", "*sonar*", "*:online"
+    };
+    return std::ranges::any_of(kModels, [model](std::string_view pattern) {
+        return glob_match(pattern, model);
+    });
 }
 
 // Whether the rules of the cache keep answers to such a request.
@@ -206,8 +220,8 @@ std::optional<http::ApiError> classify(Exchange& x, const http::RequestHead& hea
     if (auto problem = choose_route(x)) return problem;
     // A wish to have the answer stored upstream is not fulfilled by one that is stored here, and
     // what the upstream does for an answer is to be done each time.
-    x.storable =
-        x.storable && x.json.canonical_complete && !x.json.store && !x.json.acts && kept_by_rule(x);
+    x.storable = x.storable && x.json.canonical_complete && !x.json.store && !x.json.acts &&
+                 !searches_by_itself(x.served_model) && kept_by_rule(x);
     x.shareable = x.storable && !x.control.no_cache;
     x.ttl = time_to_live(x);
     if (x.storable) make_key(x, head);

@@ -182,6 +182,9 @@ Awaitable<Proxy::Problem> Proxy::run(Exchange& x, ClientStream& client) {
 Awaitable<Proxy::Problem> Proxy::answer(
     Exchange& x, ClientStream& client, std::shared_ptr<Signal> signal
 ) {
+    x.joined = false;  // a model before this one, or a try before this one, may have
+    x.age_s = 0;
+    x.saved.reset();
     if (x.control.only_if_cached) co_return co_await answer_if_kept(x, client, signal);
     if (!x.shareable) co_return co_await fly_unshared(x, client, signal);
     if (const auto entry = worker_.shared.cache.find_in_memory(*x.key); wants(x, entry)) {
@@ -196,11 +199,11 @@ Awaitable<Proxy::Problem> Proxy::answer(
             co_return co_await answer_hit(x, client, signal, entry);
         }
     } else {
-        x.cache = CacheUse::kHit;
-        x.joined = true;
         worker_.shared.meters.flights_joined.add();
         Problem problem = co_await charge_hit(x, signal);
         if (problem) co_return problem;
+        x.cache = CacheUse::kHit;
+        x.joined = true;
     }
     co_return co_await fly(x, client, signal, std::move(joined.subscription), joined.started);
 }
@@ -298,12 +301,16 @@ Awaitable<Proxy::Problem> Proxy::fly(
         }
         const Relayed relayed = co_await relay_flight(worker_, x, client, subscription, signal);
         if (relayed == Relayed::kDone) co_return std::nullopt;
-        if (relayed == Relayed::kAskUpstream) {
+        if (relayed == Relayed::kTooOld || relayed == Relayed::kAskUpstream) {
             // Left first: who does not listen must not hold the others back.
             {
                 const cache::Subscription left = std::move(subscription);
             }
-            co_return co_await fly_alone(x, client, signal);
+            if (relayed == Relayed::kAskUpstream) co_return co_await fly_alone(x, client, signal);
+            // Others may want a newer one as well: together.
+            x.hit.refund();
+            x.cache = CacheUse::kMiss;
+            co_return co_await answer(x, client, signal);
         }
         asking = true;
         x.joined = false;

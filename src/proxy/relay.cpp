@@ -18,8 +18,11 @@ namespace {
 
 using Next = cache::Subscription::Next;
 
-// An answer has to be held whole to be crossed; what is longer goes out as it is.
-constexpr std::size_t kLongestCrossed = 64 << 20;
+// An answer has to be held whole to be crossed, and its worker does nothing else meanwhile (2 MiB
+// full of logprobs: half a second). What is longer is asked for anew.
+constexpr std::size_t kLongestCrossed = 2 << 20;
+// An own call's answer that is of the other kind; what is longer goes out as it is.
+constexpr std::size_t kLongestOwn = 64 << 20;
 
 std::int64_t age_of(const cache::Entry& entry) {
     return std::max<std::int64_t>(0, std::time(nullptr) - entry.stored_at_s);
@@ -40,6 +43,12 @@ bool wants_usage(const Exchange& x, Way way, bool event_stream) noexcept {
     return way == Way::kToJson || x.json.include_usage;
 }
 
+// The same of a plain answer that becomes a stream; that it lacks it is only known at its end.
+bool wants_usage_chunk(const Exchange& x, Way way) noexcept {
+    return way == Way::kToStream && x.json.include_usage &&
+           http::has_usage_chunk(x.endpoint->shape);
+}
+
 void mark_head(Exchange& x, int status) {
     x.status = status;
     x.first_byte =
@@ -50,48 +59,6 @@ void mark_head(Exchange& x, int status) {
 void add_stream_fields(http::Fields& fields) {
     fields.set("cache-control", "no-cache");
     fields.set("x-accel-buffering", "no");
-}
-
-// Sends a whole answer of the one kind as the other. False: it cannot be; nothing was sent.
-Awaitable<bool> send_crossed(
-    Exchange& x,
-    ClientStream& client,
-    Way way,
-    const http::Fields& fields,
-    const std::vector<std::string_view>& parts
-) {
-    if (way == Way::kToJson) {
-        http::SseSplitter splitter;
-        std::vector<std::string> blocks;
-        bool cut = true;
-        for (const std::string_view part : parts)
-            cut = cut && splitter.feed(part, blocks).has_value();
-        const std::vector<std::string_view> views(blocks.begin(), blocks.end());
-        Result<std::string> json = http::stream_to_json(x.endpoint->shape, views);
-        if (!cut || !json) co_return false;
-        http::Response answer;
-        answer.fields = fields;
-        answer.fields.set("content-type", "application/json");
-        answer.body = std::move(*json);
-        mark_head(x, 200);
-        const bool sent = co_await client.send(answer);
-        x.client_gone = !sent;
-        co_return true;
-    }
-    std::string json;
-    for (const std::string_view part : parts) json += part;
-    const auto blocks = http::json_to_stream(x.endpoint->shape, json, x.json.include_usage);
-    if (!blocks) co_return false;
-    http::Fields head = fields;
-    head.set("content-type", "text/event-stream; charset=utf-8");
-    add_stream_fields(head);
-    mark_head(x, 200);
-    client.begin(200, std::move(head), std::nullopt);
-    bool sent =
-        co_await client.write(std::vector<std::string_view>(blocks->begin(), blocks->end()));
-    if (sent) sent = co_await client.finish();
-    x.client_gone = !sent;
-    co_return true;
 }
 
 // What one exchange took from a budget.
@@ -113,6 +80,55 @@ private:
     BufferBudget& budget_;
     std::size_t taken_ = 0;
 };
+
+// Sends a whole answer of the one kind as the other. False: it cannot be; nothing was sent.
+Awaitable<bool> send_crossed(
+    Worker& worker,
+    Exchange& x,
+    ClientStream& client,
+    Way way,
+    const http::Fields& fields,
+    const std::vector<std::string_view>& parts
+) {
+    BudgetShare held(worker.shared.backlogs);  // until the client took all of it
+    if (way == Way::kToJson) {
+        http::SseSplitter splitter;
+        std::vector<std::string> blocks;
+        bool cut = true;
+        for (const std::string_view part : parts)
+            cut = cut && splitter.feed(part, blocks).has_value();
+        // A last event without its blank line is one as well.
+        if (!splitter.rest().empty()) blocks.emplace_back(splitter.rest());
+        const std::vector<std::string_view> views(blocks.begin(), blocks.end());
+        Result<std::string> json = http::stream_to_json(x.endpoint->shape, views);
+        if (!cut || !json || !held.take(json->size())) co_return false;
+        http::Response answer;
+        answer.fields = fields;
+        answer.fields.set("content-type", "application/json");
+        answer.body = std::move(*json);
+        mark_head(x, 200);
+        const bool sent = co_await client.send(answer);
+        x.client_gone = !sent;
+        co_return true;
+    }
+    std::string json;
+    for (const std::string_view part : parts) json += part;
+    const auto blocks = http::json_to_stream(x.endpoint->shape, json, x.json.include_usage);
+    if (!blocks) co_return false;
+    std::size_t bytes = 0;
+    for (const std::string& block : *blocks) bytes += block.size();
+    if (!held.take(bytes)) co_return false;
+    http::Fields head = fields;
+    head.set("content-type", "text/event-stream; charset=utf-8");
+    add_stream_fields(head);
+    mark_head(x, 200);
+    client.begin(200, std::move(head), std::nullopt);
+    bool sent =
+        co_await client.write(std::vector<std::string_view>(blocks->begin(), blocks->end()));
+    if (sent) sent = co_await client.finish();
+    x.client_gone = !sent;
+    co_return true;
+}
 
 // One subscriber's way through its flight.
 class FlightRelay {
@@ -174,10 +190,13 @@ public:
                 worker_, x_, client_, end.error ? *end.error : http::internal_error()
             );
         } else if (way_ != Way::kAsItIs) {
+            if (!own_ && !end.tells_error && !end.usage && wants_usage_chunk(x_, way_)) {
+                co_return false;
+            }
             std::vector<std::string_view> parts;
             parts.reserve(gathered_.size());
             for (const cache::ChunkPtr& chunk : gathered_) parts.push_back(chunk->bytes);
-            const bool crossed = co_await send_crossed(x_, client_, way_, fields_, parts);
+            const bool crossed = co_await send_crossed(worker_, x_, client_, way_, fields_, parts);
             if (crossed) co_return true;
             if (!own_ && end.tells_error) {
                 // Each of them going upstream for itself would be a stampede on what failed.
@@ -205,9 +224,10 @@ private:
     // What the flight keeps is not held twice, and is in the budget. Past that a listener would
     // hold all of it for itself: only its own exchange may, as far as the budget goes.
     [[nodiscard]] bool may_gather(std::size_t more_bytes) {
-        if (gathered_bytes_ > kLongestCrossed) return false;
+        if (gathered_bytes_ > (own_ ? kLongestOwn : kLongestCrossed)) return false;
         if (flight_.shareable()) return true;
-        return own_ && held_.take(more_bytes);
+        const bool first = !std::exchange(holds_alone_, true);
+        return own_ && held_.take(first ? gathered_bytes_ : more_bytes);
     }
     void begin() {
         if (event_stream_) add_stream_fields(fields_);
@@ -236,6 +256,7 @@ private:
     std::vector<cache::ChunkPtr> gathered_;
     std::size_t gathered_bytes_ = 0;
     BudgetShare held_;
+    bool holds_alone_ = false;
     bool overlong_ = false;
 };
 
@@ -354,8 +375,8 @@ Awaitable<Relayed> relay_flight(
             case Next::Kind::kHead:
                 if (const cache::EntryPtr entry = next.head->entry) {
                     x.joined = false;
-                    bool served = wants(x, entry);
-                    if (served) served = co_await relay_entry(worker, x, client, *entry, signal);
+                    if (!wants(x, entry)) co_return Relayed::kTooOld;
+                    const bool served = co_await relay_entry(worker, x, client, *entry, signal);
                     co_return served ? Relayed::kDone : Relayed::kAskUpstream;
                 }
                 if (!relay.head(*next.head)) co_return Relayed::kAskUpstream;
@@ -408,11 +429,13 @@ Awaitable<bool> relay_entry(
     fields.add("content-type", entry.content_type);
     decorate(worker, x, fields);
     const Way way = choose_way(x, entry.status, entry.stream, fields);
-    // Its upstream was not asked for what this client asks for.
-    if (wants_usage(x, way, entry.stream) && !entry.usage) co_return false;
+    // Its upstream was not asked for what this client asks for, or did not tell.
+    const bool usage = wants_usage(x, way, entry.stream) || wants_usage_chunk(x, way);
+    if (usage && !entry.usage) co_return false;
     if (way != Way::kAsItIs) {
+        if (entry.bytes() > kLongestCrossed) co_return false;
         const std::vector<std::string_view> all(entry.parts.begin(), entry.parts.end());
-        co_return co_await send_crossed(x, client, way, fields, all);
+        co_return co_await send_crossed(worker, x, client, way, fields, all);
     }
     const std::vector<Part> parts = parts_for(x, entry);
     mark_head(x, entry.status);

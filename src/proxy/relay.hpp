@@ -15,6 +15,7 @@ namespace weir::proxy {
 enum class Relayed : std::uint8_t {
     kDone,         // answered, or the client is gone
     kAskCaps,      // the flight's starter was refused: this exchange is the starter now
+    kTooOld,       // the flight found an entry that is older than this client wants: look again
     kAskUpstream,  // a joined flight's answer is not what this client wants, or cannot be had as
                    // the other kind
 };
