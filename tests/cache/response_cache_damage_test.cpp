@@ -229,18 +229,5 @@ TEST_F(ResponseCacheDamage, FileDeletedInTheMiddleOfARunIsMadeAnew) {
     EXPECT_EQ(body_of("c"), "third");
 }
 
-// Nobody reads: it is the clearing itself that meets the damage.
-TEST_F(ResponseCacheDamage, ClearingADamagedFileBeginsANewOne) {
-    options_.memory_bytes = 0;
-    open();
-    for (int i = 0; i < 50; ++i) store("k" + std::to_string(i), std::string(10'000, 'x'));
-    close();
-    open();
-    damage();
-    EXPECT_TRUE(comes_true([&] { return cache_->clear().has_value(); }));
-    store("new", "answer");
-    EXPECT_EQ(body_of("new"), "answer");
-}
-
 }  // namespace
 }  // namespace weir::cache

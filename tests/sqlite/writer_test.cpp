@@ -370,5 +370,17 @@ TEST_F(DisposableTest, AFileThatIsDeletedWhileTheDiskIsFullIsMadeAnew) {
     EXPECT_EQ(replaced, 1) << "the one that it made itself is taken for another";
 }
 
+TEST_F(DisposableTest, AJobThatMeetsDamageIsTheLastOfItsFile) {
+    writer->start();
+    const Result<> met = writer->run([](Connection& connection) -> Result<> {
+        connection.distrust();
+        return fail(ErrorCode::kStorage, "damaged");
+    });
+    EXPECT_FALSE(met);
+    ASSERT_TRUE(eventually([&] { return replaced >= 1 && writer->healthy(); }));
+    EXPECT_TRUE(writer->run([](Connection&) { return Result<>(); }));
+    EXPECT_EQ(replaced, 1);
+}
+
 }  // namespace
 }  // namespace weir::sqlite
