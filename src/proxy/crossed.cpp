@@ -1,0 +1,87 @@
+#include "crossed.hpp"
+
+#include <string>
+#include <utility>
+
+#include "weir/http/crossing.hpp"
+#include "weir/http/sse.hpp"
+
+namespace weir::proxy {
+
+Way choose_way(const Exchange& x, int status, bool event_stream, const http::Fields& fields) {
+    if (!http::crosses(x.endpoint->shape) || status != 200) return Way::kAsItIs;
+    if (fields.find("content-encoding")) return Way::kAsItIs;  // we cannot read it
+    if (x.json.stream == event_stream) return Way::kAsItIs;
+    return event_stream ? Way::kToJson : Way::kToStream;
+}
+
+bool wants_usage(const Exchange& x, Way way, bool event_stream) noexcept {
+    if (!event_stream || !http::has_usage_chunk(x.endpoint->shape)) return false;
+    return way == Way::kToJson || x.json.include_usage;
+}
+
+bool wants_usage_chunk(const Exchange& x, Way way) noexcept {
+    return way == Way::kToStream && x.json.include_usage &&
+           http::has_usage_chunk(x.endpoint->shape);
+}
+
+void mark_head(Exchange& x, int status) {
+    x.status = status;
+    x.first_byte =
+        std::chrono::duration_cast<std::chrono::microseconds>(Deadline::Clock::now() - x.begun);
+}
+
+void add_stream_fields(http::Fields& fields) {
+    fields.set("cache-control", "no-cache");
+    fields.set("x-accel-buffering", "no");
+}
+
+Awaitable<bool> send_crossed(
+    Worker& worker,
+    Exchange& x,
+    ClientStream& client,
+    Way way,
+    const http::Fields& fields,
+    const std::vector<std::string_view>& parts
+) {
+    BudgetShare held(worker.shared.backlogs);  // until the client took all of it
+    if (way == Way::kToJson) {
+        http::SseSplitter splitter;
+        std::vector<std::string> blocks;
+        bool cut = true;
+        for (const std::string_view part : parts)
+            cut = cut && splitter.feed(part, blocks).has_value();
+        // A last event without its blank line is one as well.
+        if (!splitter.rest().empty()) blocks.emplace_back(splitter.rest());
+        const std::vector<std::string_view> views(blocks.begin(), blocks.end());
+        Result<std::string> json = http::stream_to_json(x.endpoint->shape, views);
+        if (!cut || !json || !held.take(json->size())) co_return false;
+        http::Response answer;
+        answer.fields = fields;
+        answer.fields.set("content-type", "application/json");
+        answer.body = std::move(*json);
+        mark_head(x, 200);
+        const bool sent = co_await client.send(answer);
+        x.client_gone = !sent;
+        co_return true;
+    }
+    std::string json;
+    for (const std::string_view part : parts) json += part;
+    const auto blocks = http::json_to_stream(x.endpoint->shape, json, x.json.include_usage);
+    if (!blocks) co_return false;
+    std::size_t bytes = 0;
+    for (const std::string& block : *blocks) bytes += block.size();
+    if (!held.take(bytes)) co_return false;
+    http::Fields head = fields;
+    head.set("content-type", "text/event-stream; charset=utf-8");
+    add_stream_fields(head);
+    mark_head(x, 200);
+    client.begin(200, std::move(head), std::nullopt);
+    bool sent =
+        co_await client.write(std::vector<std::string_view>(blocks->begin(), blocks->end()));
+    if (sent) sent = co_await client.finish();
+    x.client_gone = !sent;
+    co_return true;
+}
+
+}  // namespace weir::proxy
