@@ -44,6 +44,7 @@ TEST_P(Flights, AHundredEqualRequestsAreOneCallThoughTheFirstOneLeaves) {
     first.read_body(cut, [](const std::string& body) { return count(body, "\n\n") == 3; });
     auto others = std::async(std::launch::async, [&] {
         std::vector<Ask> requests;
+        requests.reserve(kFollowers);
         for (int i = 0; i < kFollowers; ++i) {
             // 49 streamed ones beside the first, and 50 plain ones.
             requests.push_back(
@@ -114,6 +115,7 @@ TEST_P(Flights, ACallThatFailsForGoodIsOneErrorForAllAndRefunded) {
         );
         all = &gateway;
         std::vector<Ask> requests;
+        requests.reserve(kAskers);
         for (int i = 0; i < kAskers; ++i) {
             requests.push_back(
                 {.key = i % 2 == 0 ? kBob : kAlice, .body = chat_body("x", i % 3 == 0)}
