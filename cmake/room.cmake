@@ -20,7 +20,7 @@ function(weir_test name)
     # Long lists of tests are read once per run; a program is one ctest test, so that a start
     # (sanitizers, TLS, SQLite) is paid once.
     add_test(NAME ${name} COMMAND ${name})
-    set_tests_properties(${name} PROPERTIES TIMEOUT 600 LABELS "${ARG_LABELS}")
+    set_tests_properties(${name} PROPERTIES TIMEOUT 1200 LABELS "${ARG_LABELS}")
 endfunction()
 
 # weir_fuzz(NAME SOURCES ... LINK ...): a libFuzzer program in <build>/fuzz, built only with WEIR_FUZZ;

@@ -76,6 +76,7 @@ void answer_signed(Wire& wire, const SeenRequest& request) {
 
 std::vector<Ask> thousand_questions(Random& random) {
     std::vector<Ask> asks;
+    asks.reserve(1000);
     for (int i = 0; i < 1000; ++i) {
         json body = {{"model", random.one_in(2) ? "gpt-4" : "gpt-4o-mini"}, {"seed", i}};
         const std::string text = random_text(random, random.one_in(20) ? 3000 : 30);
@@ -121,6 +122,7 @@ std::vector<Answer> run(std::uint16_t port, const std::vector<Ask>& asks) {
     constexpr std::size_t kClients = 10;
     std::vector<Answer> answers(asks.size());
     std::vector<std::thread> threads;
+    threads.reserve(kClients);
     for (std::size_t first = 0; first < kClients; ++first) {
         threads.emplace_back([&, first] {
             Client client(port);
@@ -166,6 +168,7 @@ TEST(Eval, ASecondRunCostsNothingAndAnswersTheSame) {
         ASSERT_EQ(third[i].body, first[i].body) << asks[i].body;
     }
     std::vector<std::string> signs;
+    signs.reserve(asks.size());
     for (Ask& one : asks) {
         const SeenRequest seen{
             .method = "POST", .target = one.path, .fields = {}, .body = one.body

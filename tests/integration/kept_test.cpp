@@ -66,21 +66,7 @@ Row responded(const char* name, std::string terminal, bool kept, const char* mor
     };
 }
 
-std::vector<Row> rows() {
-    const auto raw = [](std::string bytes, bool reset) {
-        return [bytes = std::move(bytes), reset](Wire& wire) {
-            wire.send(bytes);
-            if (reset) {
-                std::this_thread::sleep_for(20ms);
-                wire.reset();
-            } else {
-                wire.close();
-            }
-        };
-    };
-    const std::string head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n";
-    const std::string body = plain("\"stop\"");
-    const std::string length = "content-length: " + std::to_string(body.size());
+std::vector<Row> streams() {
     return {
         streamed("whole", {chat_chunk("x"), kStop, kDone}, true),
         streamed("two [DONE]", {kStop, kDone, kDone}, true),
@@ -146,6 +132,25 @@ std::vector<Row> rows() {
                  "gzip\r\ncontent-length: 3\r\n\r\n\x1f\x8b!"
              );
          }},
+    };
+}
+
+std::vector<Row> plain_answers() {
+    const auto raw = [](std::string bytes, bool reset) {
+        return [bytes = std::move(bytes), reset](Wire& wire) {
+            wire.send(bytes);
+            if (reset) {
+                std::this_thread::sleep_for(20ms);
+                wire.reset();
+            } else {
+                wire.close();
+            }
+        };
+    };
+    const std::string head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n";
+    const std::string body = plain("\"stop\"");
+    const std::string length = "content-length: " + std::to_string(body.size());
+    return {
         plainly("JSON, whole", plain("\"stop\""), true),
         plainly("tool calls", plain("\"tool_calls\""), true),
         plainly("JSON cut by a limit that nobody set", plain("\"length\"")),
@@ -181,6 +186,11 @@ std::vector<Row> rows() {
         {"until the end of the connection, cut",
          false,
          raw(head + "\r\n" + body.substr(0, body.size() - 1), false)},
+    };
+}
+
+std::vector<Row> responses() {
+    return {
         responded(
             "a response",
             "event: response.completed\ndata: "
@@ -227,8 +237,8 @@ std::string body_for(const Row& row, bool stream) {
     return body + "}";
 }
 
-TEST(Kept, OnlyWhatIsWhole) {
-    for (const Row& row : rows()) {
+void expect_kept(const std::vector<Row>& rows) {
+    for (const Row& row : rows) {
         SCOPED_TRACE(row.name);
         FakeUpstream upstream([&](Wire& wire, const SeenRequest&) { row.answer(wire); });
         TestGateway gateway({.upstream_url = upstream.url()});
@@ -245,6 +255,16 @@ TEST(Kept, OnlyWhatIsWhole) {
         EXPECT_EQ(again.field("x-cache"), row.kept ? "HIT" : "MISS");
         EXPECT_EQ(upstream.calls() > calls, !row.kept);
     }
+}
+
+TEST(Kept, OnlyStreamsThatAreWhole) {
+    expect_kept(streams());
+}
+TEST(Kept, OnlyPlainAnswersThatAreWhole) {
+    expect_kept(plain_answers());
+}
+TEST(Kept, OnlyResponsesThatAreWhole) {
+    expect_kept(responses());
 }
 
 // A whole stream and a whole answer, cut behind each of their bytes.
