@@ -223,8 +223,10 @@ std::optional<http::ApiError> classify(Exchange& x, const http::RequestHead& hea
     x.storable = x.storable && x.json.canonical_complete && !x.json.store && !x.json.acts &&
                  !searches_by_itself(x.served_model) && kept_by_rule(x);
     x.shareable = x.storable && !x.control.no_cache;
-    x.ttl = time_to_live(x);
-    if (x.storable) make_key(x, head);
+    if (x.storable) {
+        x.ttl = time_to_live(x);
+        make_key(x, head);
+    }
     if (auto problem = estimate(x)) return problem;
     if (x.endpoint->cacheable) x.cache = x.shareable ? CacheUse::kMiss : CacheUse::kBypass;
     return std::nullopt;

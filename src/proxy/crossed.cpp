@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "weir/http/crossing.hpp"
-#include "weir/http/sse.hpp"
 
 namespace weir::proxy {
 
@@ -15,14 +14,10 @@ Way choose_way(const Exchange& x, int status, bool event_stream, const http::Fie
     return event_stream ? Way::kToJson : Way::kToStream;
 }
 
-bool wants_usage(const Exchange& x, Way way, bool event_stream) noexcept {
-    if (!event_stream || !http::has_usage_chunk(x.endpoint->shape)) return false;
-    return way == Way::kToJson || x.json.include_usage;
-}
-
-bool wants_usage_chunk(const Exchange& x, Way way) noexcept {
-    return way == Way::kToStream && x.json.include_usage &&
-           http::has_usage_chunk(x.endpoint->shape);
+bool needs_usage(const Exchange& x, Way way, bool event_stream) noexcept {
+    if (!http::has_usage_chunk(x.endpoint->shape)) return false;
+    const bool as_stream = way == Way::kToStream || (way == Way::kAsItIs && event_stream);
+    return way == Way::kToJson || (as_stream && x.json.include_usage);
 }
 
 void mark_head(Exchange& x, int status) {
@@ -46,16 +41,8 @@ Awaitable<bool> send_crossed(
 ) {
     BudgetShare held(worker.shared.backlogs);  // until the client took all of it
     if (way == Way::kToJson) {
-        http::SseSplitter splitter;
-        std::vector<std::string> blocks;
-        bool cut = true;
-        for (const std::string_view part : parts)
-            cut = cut && splitter.feed(part, blocks).has_value();
-        // A last event without its blank line is one as well.
-        if (!splitter.rest().empty()) blocks.emplace_back(splitter.rest());
-        const std::vector<std::string_view> views(blocks.begin(), blocks.end());
-        Result<std::string> json = http::stream_to_json(x.endpoint->shape, views);
-        if (!cut || !json || !held.take(json->size())) co_return false;
+        Result<std::string> json = http::stream_to_json(x.endpoint->shape, parts);
+        if (!json || !held.take(json->size())) co_return false;
         http::Response answer;
         answer.fields = fields;
         answer.fields.set("content-type", "application/json");

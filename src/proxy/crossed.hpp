@@ -22,10 +22,9 @@ enum class Way : std::uint8_t { kAsItIs, kToJson, kToStream };
     const Exchange& x, int status, bool event_stream, const http::Fields& fields
 );
 
-// Whether a stream that was not asked for its usage lacks what this client gets of it.
-[[nodiscard]] bool wants_usage(const Exchange& x, Way way, bool event_stream) noexcept;
-// The same of a plain answer that becomes a stream; that it lacks it is only known at its end.
-[[nodiscard]] bool wants_usage_chunk(const Exchange& x, Way way) noexcept;
+// Whether what this client gets of an answer has its usage in it, so that one which does not tell
+// it is not enough.
+[[nodiscard]] bool needs_usage(const Exchange& x, Way way, bool event_stream) noexcept;
 
 // The head goes out: for the log and the meters.
 void mark_head(Exchange& x, int status);
@@ -52,7 +51,8 @@ private:
     std::size_t taken_ = 0;
 };
 
-// Sends a whole answer of the one kind as the other. False: it cannot be; nothing was sent.
+// Sends a whole answer of the one kind as the other. `parts`: the blocks of a stream, or any pieces
+// of a body. False: it cannot be; nothing was sent.
 [[nodiscard]] Awaitable<bool> send_crossed(
     Worker& worker,
     Exchange& x,

@@ -185,7 +185,12 @@ Awaitable<Proxy::Problem> Proxy::answer(
     x.joined = false;  // a model before this one, or a try before this one, may have
     x.age_s = 0;
     x.saved.reset();
-    if (x.control.only_if_cached) co_return co_await answer_if_kept(x, client, signal);
+    if (x.control.only_if_cached) {
+        cache::EntryPtr entry;
+        if (x.shareable) entry = co_await worker_.shared.cache.find(x.key);
+        if (!wants(x, entry)) co_return http::not_cached();
+        co_return co_await answer_hit(x, client, signal, entry);
+    }
     if (!x.shareable) co_return co_await fly_unshared(x, client, signal);
     if (const auto entry = worker_.shared.cache.find_in_memory(*x.key); wants(x, entry)) {
         co_return co_await answer_hit(x, client, signal, entry);
@@ -229,33 +234,20 @@ Awaitable<Proxy::Problem> Proxy::answer_hit(
     co_return co_await fly_alone(x, client, signal);
 }
 
-// Cache-Control: only-if-cached. It asks neither the caps nor an upstream.
-Awaitable<Proxy::Problem> Proxy::answer_if_kept(
-    Exchange& x, ClientStream& client, std::shared_ptr<Signal> signal
-) {
-    if (x.shareable) {
-        const auto entry = co_await worker_.shared.cache.find(x.key);
-        if (wants(x, entry)) {
-            Problem problem = co_await charge_hit(x, signal);
-            if (problem) co_return problem;
-            const bool served = co_await relay_entry(worker_, x, client, *entry, signal);
-            if (served) co_return std::nullopt;
-            x.cache = CacheUse::kMiss;
-            x.saved.reset();
-        }
-    }
-    co_return http::not_cached();
-}
-
 // What is there for others cannot be told to this client: an upstream call for it alone.
 Awaitable<Proxy::Problem> Proxy::fly_alone(
     Exchange& x, ClientStream& client, std::shared_ptr<Signal> signal
 ) {
-    // Its answer may be kept: of the kind that this client asks for, it may serve both.
-    x.shareable = x.joined = false;
-    x.cache = CacheUse::kBypass;
+    x.joined = false;
     x.age_s = 0;
     x.saved.reset();
+    if (x.control.only_if_cached) {
+        x.cache = CacheUse::kMiss;
+        co_return http::not_cached();
+    }
+    // Its answer may be kept: of the kind that this client asks for, it may serve both.
+    x.shareable = false;
+    x.cache = CacheUse::kBypass;
     co_return co_await fly_unshared(x, client, signal);
 }
 

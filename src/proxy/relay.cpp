@@ -40,8 +40,9 @@ public:
         way_ = choose_way(x_, head.status, head.event_stream, head.fields);
         fields_ = head.fields;
         upstream_ = head.upstream;
-        const bool lacks_usage = !head.usage_asked && wants_usage(x_, way_, event_stream_);
-        if (!own_ && lacks_usage && head.status == 200) return false;
+        // Of a stream it is known now that it will not tell; of a plain answer at its end.
+        const bool tells_none = event_stream_ && !head.usage_asked && head.status == 200;
+        if (!own_ && tells_none && needs_usage(x_, way_, true)) return false;
         if (!head.error_code.empty()) x_.error_code = head.error_code;
         if (head.status >= 400) x_.caps_known = false;  // the message was given back
         decorate(worker_, x_, fields_);
@@ -79,9 +80,8 @@ public:
                 worker_, x_, client_, end.error ? *end.error : http::internal_error()
             );
         } else if (way_ != Way::kAsItIs) {
-            if (!own_ && !end.tells_error && !end.usage && wants_usage_chunk(x_, way_)) {
-                co_return false;
-            }
+            const bool tells_none = !event_stream_ && !end.tells_error && !end.usage;
+            if (!own_ && tells_none && needs_usage(x_, way_, false)) co_return false;
             std::vector<std::string_view> parts;
             parts.reserve(gathered_.size());
             for (const cache::ChunkPtr& chunk : gathered_) parts.push_back(chunk->bytes);

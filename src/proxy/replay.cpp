@@ -101,8 +101,7 @@ Awaitable<bool> relay_entry(
     decorate(worker, x, fields);
     const Way way = choose_way(x, entry.status, entry.stream, fields);
     // Its upstream was not asked for what this client asks for, or did not tell.
-    const bool usage = wants_usage(x, way, entry.stream) || wants_usage_chunk(x, way);
-    if (usage && !entry.usage) co_return false;
+    if (!entry.usage && needs_usage(x, way, entry.stream)) co_return false;
     if (way != Way::kAsItIs) {
         if (entry.bytes() > kLongestCrossed) co_return false;
         const std::vector<std::string_view> all(entry.parts.begin(), entry.parts.end());

@@ -70,9 +70,6 @@ private:
     [[nodiscard]] Awaitable<Problem> answer_hit(
         Exchange& x, ClientStream& client, std::shared_ptr<Signal> signal, cache::EntryPtr entry
     );
-    [[nodiscard]] Awaitable<Problem> answer_if_kept(
-        Exchange& x, ClientStream& client, std::shared_ptr<Signal> signal
-    );
     void hand_over(const Exchange& x, cache::Flight& flight, cache::EntryPtr entry);
     void give_up(const Exchange& x, const cache::Subscription& subscription);
     void note_saved(const Exchange& x, std::uint64_t bytes);
