@@ -159,10 +159,25 @@ EntryPtr DiskReader::read(const CacheKey& key) {
     return entry;
 }
 
-std::optional<Entry> DiskReader::unpacked(std::string_view packed) {
+// What a row holds; nullptr: it is damaged.
+EntryPtr DiskReader::unpacked(const Digest& hash, std::string_view packed, std::int64_t written) {
+    // What is not what was written is not even unpacked.
+    if (checksum(packed) != written) return nullptr;
+    // Many who ask for one that the memory tier does not take shall not hold a copy each.
+    Lent& lent = lent_[hash];
+    if (EntryPtr still_sent = lent.entry.lock(); still_sent && lent.written == written) {
+        return still_sent;
+    }
     const std::optional<std::string> bytes = unpacker_.unpack(packed, kLargestEntry);
-    if (!bytes) return std::nullopt;
-    return decode_entry(*bytes);
+    std::optional<Entry> entry = bytes ? decode_entry(*bytes) : std::nullopt;
+    if (!entry) return nullptr;
+    auto shared = std::make_shared<const Entry>(std::move(*entry));
+    lent = {written, shared};
+    if (lent_.size() >= sweep_at_) {
+        std::erase_if(lent_, [](const auto& one) { return one.second.entry.expired(); });
+        sweep_at_ = std::max(kFirstSweep, 2 * lent_.size());
+    }
+    return shared;
 }
 
 EntryPtr DiskReader::row(const CacheKey& key) {
@@ -175,21 +190,12 @@ EntryPtr DiskReader::row(const CacheKey& key) {
     }
     // An open read would pin the WAL: whatever happens, the statement is reset before the return.
     const std::int64_t now_s = now_s_();
-    std::optional<Entry> entry;
-    EntryPtr shared;
+    EntryPtr entry;
     bool touch = false;
     bool damaged = false;
     if (*found && find.integer(0) > now_s) {
-        const std::string_view packed = find.blob(2);
-        const std::int64_t written = find.integer(3);
-        // What is not what was written is not even unpacked.
-        if (checksum(packed) == written) {
-            shared = lent(key.hash, written);
-            if (!shared) entry = unpacked(packed);
-        }
-        damaged = !entry && !shared;
-        if (entry && entry->key_text == key.text)
-            shared = lend(key.hash, written, std::move(*entry));
+        entry = unpacked(key.hash, find.blob(2), find.integer(3));
+        damaged = !entry;
         touch = now_s - find.integer(1) >= MemoryTier::kTouchEverySeconds;
     }
     find.reset();
@@ -198,27 +204,9 @@ EntryPtr DiskReader::row(const CacheKey& key) {
         disk_.flush(true);
         writer_.wake();
     }
-    if (!shared || shared->key_text != key.text) return nullptr;
+    if (!entry || entry->key_text != key.text) return nullptr;
     if (touch) disk_.touch(key.hash);
-    return shared;
-}
-
-// An entry of that row which somebody still sends: many who ask for one that the memory tier does
-// not take shall not hold a copy each.
-EntryPtr DiskReader::lent(const Digest& hash, std::int64_t written) {
-    const auto found = lent_.find(hash);
-    return found != lent_.end() && found->second.written == written ? found->second.entry.lock()
-                                                                    : nullptr;
-}
-
-EntryPtr DiskReader::lend(const Digest& hash, std::int64_t written, Entry entry) {
-    if (lent_.size() >= sweep_at_) {
-        std::erase_if(lent_, [](const auto& one) { return one.second.entry.expired(); });
-        sweep_at_ = std::max(kFirstSweep, 2 * lent_.size());
-    }
-    auto shared = std::make_shared<const Entry>(std::move(entry));
-    lent_.insert_or_assign(hash, Lent{written, shared});
-    return shared;
+    return entry;
 }
 
 }  // namespace weir::cache

@@ -76,6 +76,7 @@ private:
     };
 
     static constexpr std::size_t kFirstSweep = 256;
+    // An entry that was read and that somebody may still send.
     struct Lent {
         std::int64_t written = 0;  // the checksum of its row
         std::weak_ptr<const Entry> entry;
@@ -85,9 +86,9 @@ private:
     [[nodiscard]] EntryPtr read(const CacheKey& key);
     [[nodiscard]] bool ready();
     [[nodiscard]] EntryPtr row(const CacheKey& key);
-    [[nodiscard]] std::optional<Entry> unpacked(std::string_view packed);
-    [[nodiscard]] EntryPtr lent(const Digest& hash, std::int64_t written);
-    [[nodiscard]] EntryPtr lend(const Digest& hash, std::int64_t written, Entry entry);
+    [[nodiscard]] EntryPtr unpacked(
+        const Digest& hash, std::string_view packed, std::int64_t written
+    );
     void failed();
 
     const std::string path_;
