@@ -19,14 +19,13 @@ constexpr Endpoint open_raw(std::string_view path, std::string_view default_mode
     return {path, "POST", Access::kOpen, Shape::kOther, false, false, true, {}, default_model};
 }
 constexpr Endpoint open_free(
-    std::string_view path, std::string_view method, bool json, std::string_view default_model = {}
+    std::string_view path,
+    std::string_view method,
+    bool json,
+    std::string_view default_model = {},
+    bool cacheable = false
 ) {
-    return {path, method, Access::kOpen, Shape::kOther, json, false, false, {}, default_model};
-}
-constexpr Endpoint open_moderations() {
-    Endpoint row = open_free("/moderations", "POST", true, "omni-moderation-latest");
-    row.cacheable = true;
-    return row;
+    return {path, method, Access::kOpen, Shape::kOther, json, cacheable, false, {}, default_model};
 }
 constexpr Endpoint closed(
     std::string_view path, std::string_view method, std::string_view group, bool counts
@@ -44,7 +43,7 @@ constexpr auto kOpen = std::to_array<Endpoint>({
     open_json("/embeddings", Shape::kEmbedding, true),
     open_json("/completions", Shape::kCompletion, true),
     open_free("/models", "GET", false),
-    open_moderations(),
+    open_free("/moderations", "POST", true, "omni-moderation-latest", true),
     open_free("/responses/input_tokens", "POST", true),
     open_json("/responses/compact", Shape::kOther, false),
     open_json("/images/generations", Shape::kOther, false, "dall-e-2"),
