@@ -129,6 +129,16 @@ protected:
         EXPECT_EQ(asked(last), "HIT");
     }
 
+    // Starts with cache.db on a disk of 1 MiB, and asks until that is full. The ledger stays where
+    // there is room.
+    void fill(const std::string& disk) {
+        std::ofstream(disk + "/cache.db").close();
+        fs::create_symlink(disk + "/cache.db", file_);
+        start();
+        ask_all(0, 150);  // three times what there is room for
+        ASSERT_TRUE(eventually([&] { return stat("write_failures") > 0; }));
+    }
+
     FakeUpstream upstream_{answer_the_question};
     TempDir directory_;
     std::string data_ = directory_.path("data");
@@ -143,12 +153,7 @@ TEST_F(CacheFaults, AFullDisk) {
     fs::create_directory(small);
     const Mount disk("tmpfs", small, "tmpfs", 0, "size=1m,mode=0700");
     ASSERT_FALSE(HasFailure());
-    // The ledger stays where there is room.
-    std::ofstream(small + "/cache.db").close();
-    fs::create_symlink(small + "/cache.db", file_);
-    start();
-    ask_all(0, 150);  // three times what there is room for
-    ASSERT_TRUE(eventually([&] { return stat("write_failures") > 0; }));
+    ASSERT_NO_FATAL_FAILURE(fill(small));
     EXPECT_LT(fs::space(small).available, 2 * kAnswerBytes);
     ask_all(0, 150);
     EXPECT_EQ(asked(0), "HIT") << "what was stored before is still there";
@@ -163,11 +168,7 @@ TEST_F(CacheFaults, AFullDiskThatIsMadeRoomOnByDeletingTheCache) {
     fs::create_directory(small);
     const Mount disk("tmpfs", small, "tmpfs", 0, "size=1m,mode=0700");
     ASSERT_FALSE(HasFailure());
-    std::ofstream(small + "/cache.db").close();
-    fs::create_symlink(small + "/cache.db", file_);
-    start();
-    ask_all(0, 150);
-    ASSERT_TRUE(eventually([&] { return stat("write_failures") > 0; }));
+    ASSERT_NO_FATAL_FAILURE(fill(small));
     for (const char* const end : {"", "-wal", "-shm"}) fs::remove(small + "/cache.db" + end);
     fs::remove(file_);
     expect_storing_works();
