@@ -33,6 +33,14 @@ Value rule_of(
 
 }  // namespace
 
+std::vector<std::string_view> Upstream::secrets() const {
+    std::vector<std::string_view> all(keys.begin(), keys.end());
+    for (const ExtraField& field : headers) all.emplace_back(field.value);
+    for (const ExtraField& parameter : query) all.emplace_back(parameter.value);
+    if (proxy) all.emplace_back(proxy->credentials);
+    return all;
+}
+
 const Plan* Config::find_plan(std::string_view name) const noexcept {
     const auto found = std::ranges::find(plans, name, &Plan::name);
     return found == plans.end() ? nullptr : &*found;

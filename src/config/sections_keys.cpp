@@ -47,7 +47,7 @@ void read_secret(
         return;
     }
     for (const Upstream& upstream : config.upstreams) {
-        if (upstream.key != *secret) continue;
+        if (std::ranges::find(upstream.keys, *secret) == upstream.keys.end()) continue;
         reader.fault(
             node,
             "the same `secret` as an upstream's `key`",

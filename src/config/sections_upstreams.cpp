@@ -41,7 +41,8 @@ void read_key(Reader& reader, const Node& node, Upstream& upstream) {
         reader.fault(node, "a list of keys is not yet supported", "give one key");
         return;
     }
-    if (auto key = reader.secret(node, "key")) upstream.key = std::move(*key);
+    auto key = reader.secret(node, "key");
+    if (key && !key->empty()) upstream.keys = {std::move(*key)};
 }
 
 void read_ca(Reader& reader, const Node& node, Upstream& upstream) {
@@ -156,7 +157,7 @@ void read_upstreams(Section& root, Reader& reader, Config& config) {
         }
     }
     const bool keyless = std::ranges::all_of(config.upstreams, [](const Upstream& upstream) {
-        return upstream.key.empty();
+        return upstream.keys.empty();
     });
     if (config.demo == Demo::kWhenNoUpstreamHasAKey && keyless) {
         config.upstreams = {demo_upstream()};

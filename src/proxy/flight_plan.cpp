@@ -4,6 +4,7 @@
 
 #include "weir/http/hygiene.hpp"
 #include "weir/http/json_request.hpp"
+#include "weir/upstream/target.hpp"
 
 #include "producer.hpp"
 
@@ -69,8 +70,9 @@ std::unique_ptr<FlightPlan> plan_flight(
 
     upstream::CallRequest& request = plan->request;
     request.method = head.method;
-    request.target = upstream->base_path + x.path.substr(std::string_view("/v1").size());
-    if (!head.query().empty()) request.target += "?" + std::string(head.query());
+    request.target = upstream::target_on(
+        *upstream, x.path, head.query(), x.serve_as.empty() ? x.asked_model : x.serve_as
+    );
     request.fields = http::forwarded_request_fields(head.fields);
     request.fields.set("x-request-id", x.id);
     request.body = plan->body->view();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <iterator>
 #include <set>
 #include <utility>
 
@@ -38,7 +39,10 @@ ModelList read_model_list(std::string_view body, const config::Upstream& upstrea
     if (!answer || !answer->is_object()) return nullptr;
     const auto data = answer->find("data");
     if (data == answer->end() || !data->is_array()) return nullptr;
-    const std::vector<std::string> secrets = http::secret_forms(upstream.key);
+    std::vector<std::string> secrets;
+    for (const std::string_view secret : upstream.secrets()) {
+        std::ranges::move(http::secret_forms(secret), std::back_inserter(secrets));
+    }
     auto list = std::make_shared<std::vector<ListedModel>>();
     for (const auto& model : *data) {
         if (list->size() == kMostModels) break;
@@ -61,7 +65,7 @@ struct ModelLists::Source {
     explicit Source(std::shared_ptr<const config::Upstream> which) : upstream(std::move(which)) {}
 
     [[nodiscard]] bool is_for(const config::Upstream& other) const {
-        return upstream->url == other.url && upstream->key == other.key &&
+        return upstream->url == other.url && upstream->keys == other.keys &&
                upstream->ca_file == other.ca_file;
     }
     void came(ModelList fresh, const ModelListTimes& times) {

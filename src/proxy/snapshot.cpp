@@ -13,11 +13,13 @@ namespace weir::proxy {
 namespace {
 
 // Keys of clients never go to an upstream, so that none can say them.
-std::vector<std::string> forms_of_upstream_keys(const config::Config& config) {
+std::vector<std::string> forms_of_upstream_secrets(const config::Config& config) {
     std::vector<std::string> all;
     for (const config::Upstream& upstream : config.upstreams) {
-        std::vector<std::string> forms = http::secret_forms(upstream.key);
-        std::ranges::move(forms, std::back_inserter(all));
+        for (const std::string_view secret : upstream.secrets()) {
+            std::vector<std::string> forms = http::secret_forms(secret);
+            std::ranges::move(forms, std::back_inserter(all));
+        }
     }
     std::ranges::sort(all, std::ranges::greater(), &std::string::size);
     return all;
@@ -67,7 +69,7 @@ Result<SnapshotPtr> make_snapshot(
         member.levels = std::move(standing.levels);
         member.scope = cache::scope_of(config->cache.scope, key.name, key.team);
     }
-    snapshot->secrets = forms_of_upstream_keys(*config);
+    snapshot->secrets = forms_of_upstream_secrets(*config);
     snapshot->config = std::move(config);
     snapshot->keys = std::move(keys);
     return snapshot;

@@ -55,9 +55,11 @@ bool has_content(const CallRequest& request) {
 }  // namespace
 
 PooledCall::PooledCall(
-    std::shared_ptr<ClientState> client, std::shared_ptr<const config::Upstream> upstream
+    std::shared_ptr<ClientState> client,
+    std::shared_ptr<const config::Upstream> upstream,
+    std::size_t key
 )
-    : client_(std::move(client)), upstream_(std::move(upstream)) {}
+    : client_(std::move(client)), upstream_(std::move(upstream)), key_(key) {}
 
 PooledCall::~PooledCall() {
     drop();
@@ -75,7 +77,7 @@ Awaitable<Result<>> PooledCall::start(CallRequest request) {
     }
     const auto began = steady_clock::now();
     total_ = in_or_never(upstream_->timeouts.total);
-    pool_ = client_->pool_for(*upstream_);
+    pool_ = client_->pool_for(*upstream_, key_);
     const std::string head = request_head(request);
     const bool to_head = request.method == "HEAD";
 
@@ -279,7 +281,8 @@ std::string PooledCall::request_head(CallRequest& request) const {
     }
     fields.set("Host", host_field(*upstream_));
     fields.remove("Authorization");
-    if (!upstream_->key.empty()) fields.add("Authorization", "Bearer " + upstream_->key);
+    const std::string_view key = upstream_->key_at(key_);
+    if (!key.empty()) fields.add("Authorization", "Bearer " + std::string(key));
     fields.remove("Content-Length");
     if (has_content(request)) fields.add("Content-Length", std::to_string(request.body.size()));
     const bool asks_encoding = fields.find("Accept-Encoding").has_value();

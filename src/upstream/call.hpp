@@ -15,7 +15,9 @@ namespace weir::upstream {
 class PooledCall final : public Call, private Connection::Owner {
 public:
     PooledCall(
-        std::shared_ptr<ClientState> client, std::shared_ptr<const config::Upstream> upstream
+        std::shared_ptr<ClientState> client,
+        std::shared_ptr<const config::Upstream> upstream,
+        std::size_t key
     );
     ~PooledCall() override;
     PooledCall(const PooledCall&) = delete;
@@ -77,6 +79,7 @@ private:
 
     std::shared_ptr<ClientState> client_;
     std::shared_ptr<const config::Upstream> upstream_;
+    std::size_t key_;
     std::shared_ptr<Pool> pool_;
     std::shared_ptr<Connection> connection_;
     std::shared_ptr<Signal> wake_;  // while resolving

@@ -29,16 +29,18 @@ ClientState::ClientState(asio::io_context& worker, const ClientOptions& given)
       resolver(home, given.lookup ? given.lookup : Lookup(&lookup_with_system), given.resolve_ttl) {
 }
 
-std::shared_ptr<Pool> ClientState::pool_for(const config::Upstream& upstream) {
+std::shared_ptr<Pool> ClientState::pool_for(const config::Upstream& upstream, std::size_t key) {
     for (const std::shared_ptr<Pool>& pool : pools) {
-        if (pool->is_for(upstream)) return pool;
+        if (pool->is_for(upstream, key)) return pool;
     }
     if (pools.size() >= kPoolsKept) {
         std::erase_if(pools, [](const std::shared_ptr<Pool>& pool) {
             return pool.use_count() == 1 && pool->idle() == 0;
         });
     }
-    auto pool = std::make_shared<Pool>(upstream, options.idle_per_identity, options.idle_time);
+    auto pool = std::make_shared<Pool>(
+        upstream, upstream.key_at(key), options.idle_per_identity, options.idle_time
+    );
     if (stopped) {
         pool->retire();
     } else {
@@ -70,8 +72,10 @@ Client::~Client() {
     impl_->stop();
 }
 
-std::unique_ptr<Call> Client::call(std::shared_ptr<const config::Upstream> upstream) {
-    return std::make_unique<PooledCall>(impl_, std::move(upstream));
+std::unique_ptr<Call> Client::call(
+    std::shared_ptr<const config::Upstream> upstream, std::size_t key
+) {
+    return std::make_unique<PooledCall>(impl_, std::move(upstream), key);
 }
 
 void Client::close_idle() {

@@ -14,7 +14,7 @@ namespace weir::upstream {
 struct ClientState {
     ClientState(asio::io_context& worker, const ClientOptions& given);
 
-    [[nodiscard]] std::shared_ptr<Pool> pool_for(const config::Upstream& upstream);
+    [[nodiscard]] std::shared_ptr<Pool> pool_for(const config::Upstream& upstream, std::size_t key);
     // Closes what is idle and forgets pools that nobody uses: after a reload their identity may be
     // gone for good, or their CA file may have changed.
     void close_idle();

@@ -4,12 +4,17 @@
 
 namespace weir::upstream {
 
-Pool::Pool(const config::Upstream& upstream, std::size_t bound, std::chrono::milliseconds idle_time)
+Pool::Pool(
+    const config::Upstream& upstream,
+    std::string_view key,
+    std::size_t bound,
+    std::chrono::milliseconds idle_time
+)
     : host_(upstream.host),
       port_(upstream.port),
       tls_(upstream.tls),
       ca_file_(upstream.ca_file),
-      key_(upstream.key),
+      key_(key),
       bound_(bound),
       idle_time_(idle_time) {}
 
@@ -17,9 +22,9 @@ Pool::~Pool() {
     close_idle();
 }
 
-bool Pool::is_for(const config::Upstream& upstream) const noexcept {
+bool Pool::is_for(const config::Upstream& upstream, std::size_t key) const noexcept {
     return port_ == upstream.port && tls_ == upstream.tls && host_ == upstream.host &&
-           key_ == upstream.key && ca_file_ == upstream.ca_file;
+           key_ == upstream.key_at(key) && ca_file_ == upstream.ca_file;
 }
 
 std::shared_ptr<Connection> Pool::take() {

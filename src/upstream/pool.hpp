@@ -15,12 +15,17 @@ namespace weir::upstream {
 
 class Pool final : private Connection::Owner {
 public:
-    Pool(const config::Upstream& upstream, std::size_t bound, std::chrono::milliseconds idle_time);
+    Pool(
+        const config::Upstream& upstream,
+        std::string_view key,
+        std::size_t bound,
+        std::chrono::milliseconds idle_time
+    );
     ~Pool();
     Pool(const Pool&) = delete;
     Pool& operator=(const Pool&) = delete;
 
-    [[nodiscard]] bool is_for(const config::Upstream& upstream) const noexcept;
+    [[nodiscard]] bool is_for(const config::Upstream& upstream, std::size_t key) const noexcept;
     // A connection that was alive a moment ago, or null.
     [[nodiscard]] std::shared_ptr<Connection> take();
     // REQUIRES: its answer was read to the end and it is not to be closed.

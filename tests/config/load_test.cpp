@@ -154,7 +154,7 @@ TEST(Load, ShortConfigHasTheDefaults) {
     EXPECT_TRUE(config->log_requests);
     EXPECT_EQ(config->demo, Demo::kNever);
     EXPECT_THAT(config->upstreams[0].models, ElementsAre("*"));
-    EXPECT_EQ(config->upstreams[0].key, "");
+    EXPECT_TRUE(config->upstreams[0].keys.empty());
     EXPECT_EQ(config->upstreams[0].port, 80);
 }
 
@@ -175,7 +175,7 @@ upstreams:
     ASSERT_EQ(real->upstreams.size(), 2U);
     EXPECT_FALSE(real->upstreams[0].demo);
     EXPECT_EQ(real->upstreams[0].name, "b");
-    EXPECT_EQ(real->upstreams[1].key, "sk-1");
+    EXPECT_EQ(real->upstreams[1].keys, std::vector<std::string>{"sk-1"});
 
     EXPECT_TRUE(good("demo: when no upstream has a key", sources_of())->upstreams[0].demo);
     // Without `demo`, no key is just that: a server of one's own.
@@ -392,7 +392,7 @@ TEST_F(LoadFile, ReadsTheRealFileAndTheRealEnvironment) {
     unsetenv("WEIR_CONFIG_TEST_DATA");
     ASSERT_TRUE(loaded.has_value()) << all_texts(loaded.error());
     EXPECT_EQ((*loaded)->data, "from-env");
-    EXPECT_EQ((*loaded)->upstreams[0].key, "a-secret-of-16-chars");
+    EXPECT_EQ((*loaded)->upstreams[0].keys, std::vector<std::string>{"a-secret-of-16-chars"});
 }
 
 TEST_F(LoadFile, APlaceNeedsNothingButListenAndData) {

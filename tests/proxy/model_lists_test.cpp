@@ -35,7 +35,7 @@ std::string list_of(std::string_view id) {
 config::Upstream named(std::string name, std::string key = "") {
     config::Upstream upstream;
     upstream.name = std::move(name);
-    upstream.key = std::move(key);
+    if (!key.empty()) upstream.keys = {std::move(key)};
     return upstream;
 }
 

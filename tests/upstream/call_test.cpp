@@ -23,7 +23,7 @@ TEST_F(CallTest, SendsHeadAndBodyWithItsOwnFields) {
         peer.wait_for_close();
     });
     const auto upstream = at(server);
-    upstream->key = "sk-secret";
+    upstream->keys = {"sk-secret"};
     upstream::CallRequest request = post(R"({"model":"m"})");
     request.fields.add("Content-Type", "application/json");
     request.fields.add("Connection", "close");

@@ -42,7 +42,7 @@ TEST_F(PoolTest, SharesOnlyBetweenEqualIdentities) {
     const auto upstream = at(server);
     ASSERT_TRUE(fetch(upstream, post("{}")).ok());
     const auto other_key = std::make_shared<config::Upstream>(*upstream);
-    other_key->key = "sk-other";
+    other_key->keys = {"sk-other"};
     ASSERT_TRUE(fetch(other_key, post("{}")).ok());
     EXPECT_EQ(server.accepted(), 2) << "another key is another identity";
     const auto other_host = std::make_shared<config::Upstream>(*upstream);

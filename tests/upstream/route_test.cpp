@@ -81,7 +81,7 @@ TEST(Route, RuleNeedsNeitherKeyNorPriority) {
     config::Config config;
     config.upstreams = {named("a", {"*"}, 1)};
     const std::string before = find_route(config, "m", "m").rule;
-    config.upstreams[0].key = "sk-other";
+    config.upstreams[0].keys = {"sk-other"};
     config.upstreams[0].priority = 7;
     EXPECT_EQ(find_route(config, "m", "m").rule, before);
 }

@@ -25,7 +25,7 @@ protected:
     ) {
         const auto out = at("https://" + host + ":" + std::to_string(server.port()));
         out->ca_file = certificates().ca_file();
-        out->key = "sk-secret-of-the-upstream";
+        out->keys = {"sk-secret-of-the-upstream"};
         return out;
     }
     static void answer_all(Peer& peer, int) {

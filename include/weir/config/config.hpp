@@ -26,6 +26,7 @@ struct Limits {
     std::uint64_t head_bytes = 64 << 10;
     std::uint64_t body_bytes = 64 << 20;
     std::uint64_t bodies_bytes = 512 << 20;  // of all bodies in flight together
+    std::uint64_t upload_bytes = 512 << 20;  // one body that is relayed as it comes
     milliseconds head_time{10'000};          // for the whole head
     milliseconds body_idle{15'000};          // between two reads of a body
     milliseconds keep_alive{75'000};         // between two requests of a connection
@@ -34,27 +35,100 @@ struct Limits {
 };
 
 struct Timeouts {
-    milliseconds connect{5'000};       // resolve, connect and TLS
+    milliseconds connect{5'000};       // resolve and connect, a proxy's tunnel too
+    milliseconds tls{5'000};           // the handshake
+    milliseconds write{60'000};        // between two writes of a request
     milliseconds first_byte{600'000};  // from the request written to the answer's head
     milliseconds idle{300'000};        // between two reads of an answer
     milliseconds total{1'800'000};     // the whole call
 };
 
+// Whose ways an upstream has: how it is told the key, where its endpoints are, which it has.
+enum class Kind : std::uint8_t {
+    kOpenAi,     // Authorization: Bearer
+    kAzure,      // api-key; /openai/deployments/<deployment>/... with an api-version
+    kAnthropic,  // x-api-key; /messages alone
+};
+
+// An HTTP proxy on the way to an upstream. `host` is lower case.
+struct HttpProxy {
+    bool tls = false;  // to the proxy itself
+    std::string host;
+    std::uint16_t port = 0;
+    std::string credentials;  // secret; "user:password", or empty
+
+    friend bool operator==(const HttpProxy&, const HttpProxy&) = default;
+};
+
+// Sent with each call, beside what the client's request has. The value may be secret.
+struct ExtraField {
+    std::string name;
+    std::string value;
+};
+
+// Calls in flight to one upstream, of all workers together; who finds no room waits in line, fair
+// between keys.
+struct UpstreamLine {
+    std::uint32_t calls = 0;     // 0: no bound
+    std::uint32_t queue = 1000;  // who may wait
+    milliseconds wait{60'000};   // for how long
+};
+
 struct Upstream {
     std::string name;
     std::string url;  // as written, without a final slash
+    Kind kind = Kind::kOpenAi;
     bool tls = false;
     std::string host;  // lower case, for SNI and verification; IPv6 without its brackets
     std::uint16_t port = 0;
-    std::string base_path;  // "/v1"; the part of our path behind "/v1" is appended
-    std::string key;        // secret; empty: no Authorization is sent
+    std::string base_path;          // "/v1"; the part of our path behind "/v1" is appended
+    std::vector<std::string> keys;  // secret, none empty, used in turn; none: nothing is sent
     std::vector<std::string> models = {"*"};  // globs on the served model
     int priority = 1;                         // lower is asked first
+    int weight = 1;                           // the share among those of its priority
+    UpstreamLine at_once;
     Timeouts timeouts;
-    std::string ca_file;       // PEM, beside the system's store; empty: the system's only
-    bool stream_usage = true;  // ask streams for usage (stream_options.include_usage)
-    bool demo = false;         // the demo upstream inside this binary
+    std::vector<ExtraField> headers;
+    std::vector<ExtraField> query;  // parameters of each call, as they are before encoding
+    std::string api_version;  // of kAzure: "2024-10-21"; empty, "preview", "latest": surface v1
+    // Of kAzure: served model -> deployment. One that is not here is a deployment of its own name.
+    std::vector<std::pair<std::string, std::string>> deployments;
+    std::optional<HttpProxy> proxy;
+    std::string ca_file;               // PEM, beside the system's store; empty: the system's only
+    std::string certificate_file;      // PEM, the client's own chain; empty: none
+    std::string certificate_key_file;  // PEM
+    bool stream_usage = true;          // ask streams for usage (stream_options.include_usage)
+    bool demo = false;                 // the demo upstream inside this binary
+
+    // The key that a call with that number of a key sends; empty: none.
+    [[nodiscard]] std::string_view key_at(std::size_t number) const noexcept {
+        return number < keys.size() ? std::string_view(keys[number]) : std::string_view();
+    }
+    // All that nobody may be shown: keys, values of headers and parameters, a proxy's password.
+    [[nodiscard]] std::vector<std::string_view> secrets() const;
 };
+
+// What is done when an upstream fails before its first byte. For all upstreams alike, since a
+// message may go from one to the next.
+struct Retry {
+    std::uint32_t attempts = 3;  // calls for one message, the first one too
+    // Answers that another call may mend.
+    std::vector<int> statuses = {408, 409, 429, 500, 502, 503, 504, 529};
+    milliseconds backoff{500};          // before the first retry; doubles, with jitter
+    milliseconds longest_wait{10'000};  // an upstream's retry-after past it is not waited out
+    std::uint32_t budget_percent = 20;  // extra calls at most, of the calls of late
+    std::uint32_t break_after = 5;  // failures in a row until an upstream (or key) is left alone
+    milliseconds rest{10'000};      // for so long; then one call tries whether it is back
+};
+
+// What browsers of other sites may do. No origins: nothing is said (off).
+struct Cors {
+    std::vector<std::string> origins;  // globs: "https://app.example.org", "*"
+    std::chrono::seconds max_age{600};
+};
+
+// What of a WebSocket session is a message under the caps.
+enum class RealtimeCount : std::uint8_t { kSession, kResponse };
 
 struct Model {
     std::string name;
@@ -88,6 +162,8 @@ struct Plan {
     Inputs inputs;
     std::uint64_t max_input_bytes = 0;  // of a body; 0: limits.body alone
     std::uint64_t max_output = 0;       // tokens of one answer at most; 0: no bound
+    std::vector<std::string>
+        endpoints;  // groups of closed endpoints that it opens (docs/endpoints.md)
 };
 
 // Keys that share caps (and the cache, see Scope). A key may name a team that is not here: then the
@@ -171,6 +247,10 @@ struct Config {
     CapSet caps;  // global: everybody together
     std::vector<Key> keys;
     Cache cache;
+    Retry retry;
+    Cors cors;
+    RealtimeCount realtime_count = RealtimeCount::kSession;
+    milliseconds stream_keep_alive{0};  // a comment in a silent stream, so often; 0: none
     Demo demo = Demo::kNever;
 
     [[nodiscard]] const Plan* find_plan(std::string_view name) const noexcept;

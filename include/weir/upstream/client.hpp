@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,12 +28,24 @@
 
 namespace weir::upstream {
 
-// What to send. REQUIRES: the bytes live until the call ends.
+// A request's body that is passed on as it comes. Home worker only.
+class BodySource {
+public:
+    virtual ~BodySource() = default;
+    // The next bytes, good until the next call; none: the body's clean end. An error ends the call
+    // so that the upstream sees that the body broke. Asked only when the bytes before have gone
+    // out; may wait, and is not asked again once the call ended.
+    [[nodiscard]] virtual Awaitable<Result<std::string_view>> next() = 0;
+};
+
+// What to send. REQUIRES: the bytes, and the source, live until the call ends.
 struct CallRequest {
     std::string method;
     std::string target;   // path and query on the upstream: base path included
     http::Fields fields;  // without Host, Content-Length, Connection and credentials: put in here
     std::string_view body;
+    BodySource* source = nullptr;                    // in place of `body`
+    std::optional<std::uint64_t> source_bytes = {};  // how long it is; nullopt: sent in chunks
 };
 
 struct CallTimes {
@@ -90,9 +103,11 @@ public:
     Client(const Client&) = delete;
     Client& operator=(const Client&) = delete;
 
-    // `upstream` is kept until the call ends. Connections are shared between upstreams only if
-    // host, port, TLS settings and key are equal.
-    [[nodiscard]] std::unique_ptr<Call> call(std::shared_ptr<const config::Upstream> upstream);
+    // `upstream` is kept until the call ends; `key`: the number of the key that it sends.
+    // Connections are shared between upstreams only if host, port, TLS settings and key are equal.
+    [[nodiscard]] std::unique_ptr<Call> call(
+        std::shared_ptr<const config::Upstream> upstream, std::size_t key = 0
+    );
     // Closes idle connections, and those in use when their call ends (shutdown, reload). TLS
     // stores are read from disk again at the next connect.
     void close_idle();
