@@ -88,7 +88,7 @@ demo: never
     EXPECT_EQ(first.host, "::1");
     EXPECT_EQ(first.port, 443);
     EXPECT_EQ(first.base_path, "");
-    EXPECT_EQ(first.key, "");
+    EXPECT_TRUE(first.keys.empty());
     EXPECT_EQ(first.ca_file, "/ca.pem");
     EXPECT_TRUE(first.stream_usage);
     EXPECT_THAT(first.models, ElementsAre("a", "b*"));
@@ -100,7 +100,7 @@ demo: never
     EXPECT_EQ(second.host, "example.org");
     EXPECT_EQ(second.port, 8000);
     EXPECT_EQ(second.base_path, "/api/v2");
-    EXPECT_EQ(second.key, "sk-up");
+    EXPECT_EQ(second.keys, std::vector<std::string>{"sk-up"});
     EXPECT_FALSE(second.stream_usage);
     EXPECT_THAT(second.models, ElementsAre("gpt-*"));
     EXPECT_EQ(second.timeouts.connect, 1s);
