@@ -50,6 +50,8 @@ void read_all(Section& root, Reader& reader, Config& config) {
     read_keys(root, reader, config, places);
     check_fallbacks(reader, config, places, right);
     read_cache(root, reader, config);
+    read_retry(root, reader, config);
+    read_stream(root, reader, config);
     root.later("waitlist");
     root.later("usage");
     root.finish();

@@ -23,5 +23,7 @@ void read_models(Section& root, Reader& reader, Config& config);
 void read_holders(Section& root, Reader& reader, Config& config, CapPlaces& places);
 void read_keys(Section& root, Reader& reader, Config& config, CapPlaces& places);
 void read_cache(Section& root, Reader& reader, Config& config);
+void read_retry(Section& root, Reader& reader, Config& config);
+void read_stream(Section& root, Reader& reader, Config& config);
 
 }  // namespace weir::config

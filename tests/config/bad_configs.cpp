@@ -144,6 +144,15 @@ const Bad kBad[] = {
     {"listen: [{}]", 1, 10, "has no `address`"},
     {"listen: [{adress: x}]", 1, 11, "unknown key `adress`", "`address`"},
 
+    // retry, stream
+    {"retry: {attempts: 0}", 1, 19, "`retry.attempts`: expected a whole number from 1 to 10"},
+    {"retry: {budget: 20}", 1, 17, "expected a share from 0% to 100%, found `20`", "write `%`"},
+    {"retry: {budget: 101%}", 1, 17, "expected a share from 0% to 100%, found `101%`"},
+    {"retry: {statuses: 503}", 1, 19, "`retry.statuses`: expected a list"},
+    {"retry: {statuses: [200]}", 1, 20, "a status from 400 to 599, but for 401 and 403"},
+    {"retry: {statuses: [401]}", 1, 20, "found `401`", "the next key"},
+    {"retry: {rests: 1s}", 1, 9, "unknown key `rests` in `retry`", "did you mean `rest`?"},
+    {"stream: {keep_alive: 15}", 1, 22, "`stream.keep_alive`: expected a duration", "unit"},
     // upstreams
     {"upstreams: {name: a}", 1, 12, "`upstreams`: expected a list of upstreams, found a map"},
     {"upstreams: [a]", 1, 13, "an upstream: expected a map"},

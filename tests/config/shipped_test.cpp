@@ -96,6 +96,14 @@ TEST(Shipped, ExampleLoadsAndItsValuesAreTheDefaults) {
     EXPECT_EQ(config->cache.scope, defaults.cache.scope);
     EXPECT_EQ(config->cache.enabled, defaults.cache.enabled);
     EXPECT_EQ(config->cache.hits_counted, defaults.cache.hits_counted);
+    EXPECT_EQ(config->retry.attempts, defaults.retry.attempts);
+    EXPECT_EQ(config->retry.statuses, defaults.retry.statuses);
+    EXPECT_EQ(config->retry.backoff, defaults.retry.backoff);
+    EXPECT_EQ(config->retry.longest_wait, defaults.retry.longest_wait);
+    EXPECT_EQ(config->retry.budget_percent, defaults.retry.budget_percent);
+    EXPECT_EQ(config->retry.break_after, defaults.retry.break_after);
+    EXPECT_EQ(config->retry.rest, defaults.retry.rest);
+    EXPECT_EQ(config->stream_keep_alive, defaults.stream_keep_alive);
     EXPECT_EQ(config->timezone->name(), defaults.timezone->name());
 }
 
@@ -159,6 +167,8 @@ keys: [{zzzzzzzzz: 1}]
 teams: {t: {zzzzzzzzz: 1}}
 prices: {m: {zzzzzzzzz: 1}}
 cache: {zzzzzzzzz: 1}
+retry: {zzzzzzzzz: 1}
+stream: {zzzzzzzzz: 1}
 )";
     std::set<std::string> known;
     int maps = 0;
@@ -172,7 +182,7 @@ cache: {zzzzzzzzz: 1}
             known.insert(i->str());
         }
     }
-    EXPECT_EQ(maps, 14);
+    EXPECT_EQ(maps, 16);
     EXPECT_GT(known.size(), 55U);
     return known;
 }
