@@ -1,5 +1,5 @@
 // Starts a Weir of its own for a test file: a free port, a fresh data directory, the demo upstream
-// or the one that is given.
+// or those that are given.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -13,29 +13,26 @@ export const keys = {
   carol: 'sk-test-carol-0123456789', // 3 messages in 4 hours
 };
 
-const demo = `
-  - {name: keyless, url: "http://127.0.0.1:9/v1", key: ""}
-demo: when no upstream has a key`;
-const given = (url) => `
-  - {name: given, url: "${url}", key: sk-upstream-0123456789}`;
-
-const config = (port, data, upstream) => `
-listen: "127.0.0.1:${port}"
-data: ${data}
-workers: 2
-drain: 2s
-upstreams:${upstream ? given(upstream) : demo}
-plans:
-  large:
-    caps:
-      - {models: "*", allow: 1000/4h}
-  small:
-    caps:
-      - {models: "*", allow: 3/4h}
-keys:
-  - {name: alice, plan: large, secret: ${keys.alice}}
-  - {name: carol, plan: small, secret: ${keys.carol}}
-`;
+// The config is JSON, which YAML contains.
+const config = (port, data, upstreams, more) => JSON.stringify({
+  listen: `127.0.0.1:${port}`,
+  data,
+  workers: 2,
+  drain: '2s',
+  ...(upstreams ? { upstreams } : {
+    upstreams: [{ name: 'keyless', url: 'http://127.0.0.1:9/v1', key: '' }],
+    demo: 'when no upstream has a key',
+  }),
+  plans: {
+    large: { caps: [{ models: '*', allow: '1000/4h' }] },
+    small: { caps: [{ models: '*', allow: '3/4h' }] },
+  },
+  keys: [
+    { name: 'alice', plan: 'large', secret: keys.alice },
+    { name: 'carol', plan: 'small', secret: keys.carol },
+  ],
+  ...more,
+}, null, 2);
 
 async function freePort() {
   const server = createServer().listen(0, '127.0.0.1');
@@ -58,11 +55,21 @@ async function ready(url, child, output) {
   throw new Error(`weir did not become ready (exit ${child.exitCode}):\n${output()}`);
 }
 
-export async function startGateway(upstream) {
+const upstreamKey = 'sk-upstream-0123456789';
+const entryOf = (upstream, number) => ({
+  name: number === 0 ? 'given' : `given-${number + 1}`,
+  key: upstreamKey,
+  ...(typeof upstream === 'string' ? { url: upstream } : upstream),
+});
+
+// `upstreams`: none (the demo), a URL, an entry of the config ({url, kind, ...}), or a list of those.
+// `more`: members of the config, in place of the ones above.
+export async function startGateway(upstreams, more = {}) {
   const folder = await mkdtemp(join(tmpdir(), 'weir-sdk-'));
   const port = await freePort();
   const file = join(folder, 'weir.yaml');
-  await writeFile(file, config(port, join(folder, 'data'), upstream));
+  await writeFile(file, config(
+    port, join(folder, 'data'), upstreams && [upstreams].flat().map(entryOf), more));
 
   // Without the caller's environment: an OPENAI_API_KEY there must not reach anybody.
   const child = spawn(process.env.WEIR_BINARY, ['serve', '--config', file], {
