@@ -18,7 +18,7 @@
 #include "weir/upstream/client.hpp"
 #include "weir/upstream/url.hpp"
 
-#include "script_server.hpp"
+#include "support/script_server.hpp"
 
 namespace weir::test {
 

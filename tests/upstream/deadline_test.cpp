@@ -1,12 +1,8 @@
 // Too slow, or not wanted any more: each stage of a call ends in time and says so.
-#include <arpa/inet.h>
 #include <latch>
-#include <netinet/in.h>
-#include <sys/socket.h>
-
-#include <unistd.h>
 
 #include "call_fixture.hpp"
+#include "support/black_hole.hpp"
 
 namespace weir::test {
 namespace {
@@ -14,49 +10,6 @@ namespace {
 using upstream::Call;
 
 constexpr auto kShort = 60ms;
-
-// A port where nobody ever answers a connect: a listener whose queue is full.
-class BlackHole {
-public:
-    BlackHole() {
-        listener_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        address_.sin_family = AF_INET;
-        address_.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        socklen_t size = sizeof(address_);
-        ::bind(listener_, reinterpret_cast<sockaddr*>(&address_), size);
-        ::getsockname(listener_, reinterpret_cast<sockaddr*>(&address_), &size);
-        ::listen(listener_, 0);
-        // Until a connect hangs.
-        for (int i = 0; i < 64 && !full_; ++i) {
-            const int filler = ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-            fillers_.push_back(filler);
-            ::connect(filler, reinterpret_cast<sockaddr*>(&address_), size);
-            pollfd_wait(filler);
-        }
-    }
-    ~BlackHole() {
-        for (const int filler : fillers_) ::close(filler);
-        ::close(listener_);
-    }
-    BlackHole(const BlackHole&) = delete;
-    BlackHole& operator=(const BlackHole&) = delete;
-    [[nodiscard]] bool full() const { return full_; }
-    [[nodiscard]] std::uint16_t port() const { return ntohs(address_.sin_port); }
-
-private:
-    void pollfd_wait(int socket) {
-        fd_set set;
-        FD_ZERO(&set);
-        FD_SET(socket, &set);
-        timeval patience{0, 100'000};
-        full_ = ::select(socket + 1, nullptr, &set, nullptr, &patience) == 0;
-    }
-
-    int listener_ = -1;
-    sockaddr_in address_{};
-    std::vector<int> fillers_;
-    bool full_ = false;
-};
 
 TEST_F(CallTest, AConnectThatNobodyAnswersTimesOut) {
     const BlackHole hole;

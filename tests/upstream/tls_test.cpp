@@ -3,7 +3,7 @@
 #include <random>
 
 #include "call_fixture.hpp"
-#include "certificates.hpp"
+#include "support/certificates.hpp"
 
 namespace weir::test {
 namespace {

@@ -1,4 +1,4 @@
-#include "script_server.hpp"
+#include "support/script_server.hpp"
 
 #include <algorithm>
 #include <arpa/inet.h>
