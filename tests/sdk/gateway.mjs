@@ -55,7 +55,7 @@ async function ready(url, child, output) {
   throw new Error(`weir did not become ready (exit ${child.exitCode}):\n${output()}`);
 }
 
-const upstreamKey = 'sk-upstream-0123456789';
+export const upstreamKey = 'sk-upstream-0123456789';
 const entryOf = (upstream, number) => ({
   name: number === 0 ? 'given' : `given-${number + 1}`,
   key: upstreamKey,

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The official OpenAI SDK against a gateway that this starts.   tests/sdk/run.sh WEIR_BINARY
-# Node 22 and the SDK come from package-lock.json: Debian 12's own Node 18 is too old for the SDK.
+# Official SDKs against gateways that this starts.   tests/sdk/run.sh WEIR_BINARY
+# Node 22, the SDKs and a mock of others come from package-lock.json: Debian 12's own Node 18 is too old for them.
 set -euo pipefail
 weir=$(realpath "$1")
 cd "$(dirname "${BASH_SOURCE[0]}")"

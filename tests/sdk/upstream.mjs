@@ -1,5 +1,5 @@
 // An upstream that answers question "<kind> <seed>" with the random answer of that seed, whole or in
-// pieces, and counts.
+// pieces, and counts; or one that answers as a test wants.
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { randomStream } from './random_streams.mjs';
@@ -27,20 +27,47 @@ function answer(body, response) {
   return question;
 }
 
-export async function startUpstream() {
+// What a fetch would be answered with, as an answer of this server.
+async function send(result, response) {
+  const answer = result instanceof Response ? result : Response.json(result);
+  response.writeHead(answer.status, Object.fromEntries(answer.headers));
+  for await (const piece of answer.body ?? []) response.write(piece);
+  response.end();
+}
+
+// `handle({request, url, body, response})`: answers by what it returns (JSON, or a Response, whose
+// body may be a stream), or writes to `response` itself and returns null.
+export async function startUpstream(handle) {
   const calls = new Map(); // question -> how often it came
+  const requests = []; // of `handle`: {method, path, headers, bytes}
   const server = createServer((request, response) => {
     const parts = [];
     request.on('data', (part) => parts.push(part));
-    request.on('end', () => {
-      const question = answer(JSON.parse(Buffer.concat(parts)), response);
-      calls.set(question, (calls.get(question) ?? 0) + 1);
+    request.on('end', async () => {
+      const body = Buffer.concat(parts);
+      if (!handle) {
+        const question = answer(JSON.parse(body), response);
+        calls.set(question, (calls.get(question) ?? 0) + 1);
+        return;
+      }
+      requests.push({ method: request.method, path: request.url, headers: request.headers, bytes: body.length });
+      try {
+        const url = new URL(request.url, 'http://upstream');
+        const result = await handle({ request, url, body, response });
+        if (result === undefined) response.writeHead(404).end();
+        else if (result !== null) await send(result, response);
+      } catch (error) {
+        // A stream that fails breaks its answer off.
+        if (response.headersSent) response.destroy();
+        else response.writeHead(500, { 'content-type': 'text/plain' }).end(String(error.stack));
+      }
     });
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
   return {
     url: `http://127.0.0.1:${server.address().port}/v1`,
     calls,
+    requests,
     async stop() {
       server.close();
       server.closeAllConnections();
