@@ -7,7 +7,8 @@ COPY CMakeLists.txt CMakePresets.json ./
 COPY cmake cmake
 COPY include include
 COPY src src
-RUN cmake --preset release && cmake --build --preset release --target weir \
+RUN cmake --preset release -DWEIR_PRECOMPILE=ON \
+    && cmake --build --preset release --target weir \
     && strip build/release/bin/weir
 
 # Gather what the binary needs to run: the libraries it links, CA certificates, a user.

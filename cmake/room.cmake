@@ -8,6 +8,7 @@ function(weir_room name)
     target_link_libraries(weir_${name}
         PUBLIC weir_options ${ARG_ROOMS} ${ARG_LIBRARIES}
         PRIVATE ${ARG_PRIVATE_LIBRARIES})
+    weir_reuse(weir_${name} rooms)
 endfunction()
 
 # weir_test(NAME SOURCES ... LINK ... [LABELS ...])
@@ -17,6 +18,7 @@ function(weir_test name)
     add_executable(${name} ${ARG_SOURCES})
     target_link_libraries(${name} PRIVATE weir_options ${ARG_LINK} GTest::gmock GTest::gtest_main)
     target_include_directories(${name} PRIVATE "${PROJECT_SOURCE_DIR}/tests")
+    weir_reuse(${name} tests)
     # Long lists of tests are read once per run; a program is one ctest test, so that a start
     # (sanitizers, TLS, SQLite) is paid once.
     add_test(NAME ${name} COMMAND ${name})
