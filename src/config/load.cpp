@@ -17,6 +17,9 @@ namespace weir::config {
 
 namespace {
 
+// Stands for the name of a file in faults.
+const std::string kOfEnvironment = "the config made of the environment";
+
 std::optional<std::string> read_file(const std::string& path) {
     std::ifstream file(path, std::ios::binary);
     if (!file) return std::nullopt;
@@ -52,6 +55,7 @@ void read_all(Section& root, Reader& reader, Config& config) {
     read_cache(root, reader, config);
     read_retry(root, reader, config);
     read_stream(root, reader, config);
+    read_web(root, reader, config);
     root.later("waitlist");
     root.later("usage");
     root.finish();
@@ -111,6 +115,14 @@ Loaded read(
     return std::unexpected(std::move(faults));
 }
 
+std::expected<Place, std::vector<Fault>> place_in(
+    std::string_view yaml, const std::string& name, const Sources& sources
+) {
+    const Loaded config = read(yaml, name, sources, read_place);
+    if (!config) return std::unexpected(config.error());
+    return Place{(*config)->listen, (*config)->data};
+}
+
 }  // namespace
 
 std::string Fault::text() const {
@@ -143,14 +155,29 @@ Loaded load_file(const std::string& path, const Sources& sources) {
     return load_text(*content, path, sources);
 }
 
+Loaded load_environment(const Sources& sources) {
+    const Loaded read = load_text(environment_config(sources), kOfEnvironment, sources);
+    if (!read) return read;
+    auto config = std::make_shared<Config>(**read);
+    bool open = false;
+    bool messages = false;
+    for (Upstream& upstream : config->upstreams) {
+        bool& found = upstream.kind == Kind::kAnthropic ? messages : open;
+        upstream.last_resort = !std::exchange(found, true);
+    }
+    return config;
+}
+
 std::expected<Place, std::vector<Fault>> load_place(
     const std::string& path, const Sources& sources
 ) {
     const auto content = sources.file(path);
     if (!content) return std::unexpected(unreadable(path));
-    const Loaded config = read(*content, path, sources, read_place);
-    if (!config) return std::unexpected(config.error());
-    return Place{(*config)->listen, (*config)->data};
+    return place_in(*content, path, sources);
+}
+
+std::expected<Place, std::vector<Fault>> load_environment_place(const Sources& sources) {
+    return place_in(environment_config(sources), kOfEnvironment, sources);
 }
 
 }  // namespace weir::config

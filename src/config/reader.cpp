@@ -1,6 +1,7 @@
 #include "reader.hpp"
 
 #include <algorithm>
+#include <charconv>
 #include <map>
 #include <tuple>
 #include <utility>
@@ -149,6 +150,22 @@ std::optional<std::string> Reader::secret(const Node& node, std::string_view lab
         return std::nullopt;
     }
     return std::move(found->text);
+}
+
+std::optional<std::int64_t> Reader::number(
+    const Node& node, std::string_view label, std::int64_t least, std::int64_t most
+) {
+    const std::string expected = fmt::format("a whole number from {} to {}", least, most);
+    const auto found = value(node, label, expected);
+    if (!found) return std::nullopt;
+    std::int64_t number = 0;
+    const char* const end = found->text.data() + found->text.size();
+    const auto [stop, error] = std::from_chars(found->text.data(), end, number);
+    if (error != std::errc{} || stop != end || number < least || number > most) {
+        fault(node, fmt::format("`{}`: expected {}, found {}", label, expected, found->shown));
+        return std::nullopt;
+    }
+    return number;
 }
 
 std::optional<Value> Reader::name(const Node& node, std::string_view label) {

@@ -53,6 +53,9 @@ public:
     );
     // As value(), for what must never be shown.
     [[nodiscard]] std::optional<std::string> secret(const Node& node, std::string_view label);
+    [[nodiscard]] std::optional<std::int64_t> number(
+        const Node& node, std::string_view label, std::int64_t least, std::int64_t most
+    );
     // A name people give: 1 to 128 bytes of printable text.
     [[nodiscard]] std::optional<Value> name(const Node& node, std::string_view label);
     // One pattern or a list of them; `empty` tells whether the list may be empty. Whether all are

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <charconv>
 #include <map>
 #include <utility>
 
@@ -186,19 +185,7 @@ std::optional<std::int64_t> Section::number_in(
 ) {
     const Node* const node = find(key);
     if (node == nullptr) return std::nullopt;
-    const std::string expected = fmt::format("a whole number from {} to {}", least, most);
-    const auto value = reader_.value(*node, label(key), expected);
-    if (!value) return std::nullopt;
-    std::int64_t number = 0;
-    const char* const end = value->text.data() + value->text.size();
-    const auto [stop, error] = std::from_chars(value->text.data(), end, number);
-    if (error != std::errc{} || stop != end || number < least || number > most) {
-        reader_.fault(
-            *node, fmt::format("`{}`: expected {}, found {}", label(key), expected, value->shown)
-        );
-        return std::nullopt;
-    }
-    return number;
+    return reader_.number(*node, label(key), least, most);
 }
 
 void Section::flag(std::string_view key, bool& out) {

@@ -25,5 +25,7 @@ void read_keys(Section& root, Reader& reader, Config& config, CapPlaces& places)
 void read_cache(Section& root, Reader& reader, Config& config);
 void read_retry(Section& root, Reader& reader, Config& config);
 void read_stream(Section& root, Reader& reader, Config& config);
+// cors, realtime.
+void read_web(Section& root, Reader& reader, Config& config);
 
 }  // namespace weir::config

@@ -4,8 +4,10 @@
 #include <string>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "weir/base/text.hpp"
+#include "weir/config/endpoint_groups.hpp"
 
 #include "sections.hpp"
 #include "sections_caps.hpp"
@@ -147,6 +149,30 @@ void read_inputs(Reader& reader, const Node& node, Inputs& out) {
     out = {found.contains("image"), found.contains("audio"), found.contains("file")};
 }
 
+// `endpoints` of a plan: groups of closed ones, one or a list.
+void read_endpoints(Reader& reader, const Node& node, std::vector<std::string>& out) {
+    static const std::vector<std::string> kGroups(kEndpointGroups.begin(), kEndpointGroups.end());
+    const auto read_one = [&](const Node& one) {
+        const auto name = reader.value(one, "endpoints", "a group of endpoints such as files");
+        if (!name) return;
+        if (std::ranges::find(kGroups, name->text) == kGroups.end()) {
+            std::string hint = did_you_mean(name->text, kGroups);
+            if (hint.empty()) hint = fmt::format("closed ones are: {}", fmt::join(kGroups, ", "));
+            reader.fault(
+                one,
+                fmt::format("`endpoints`: there is no group of closed endpoints {}", name->shown),
+                std::move(hint)
+            );
+        } else if (std::ranges::find(out, name->text) != out.end()) {
+            reader.fault(one, fmt::format("`endpoints`: {} stands twice", name->shown));
+        } else {
+            out.push_back(name->text);
+        }
+    };
+    if (node.kind != Node::Kind::kList) return read_one(node);
+    for (const NodePtr& item : node.items) read_one(*item);
+}
+
 Plan read_plan(Reader& reader, const Named& entry, const Config& config, ThenPlaces& places) {
     Plan plan;
     plan.name = entry.name;
@@ -164,7 +190,9 @@ Plan read_plan(Reader& reader, const Named& entry, const Config& config, ThenPla
     }
     section.size("max_input", plan.max_input_bytes, 1, 4 * kGiB);
     section.number("max_output", plan.max_output, 1, kMostOutput);
-    section.later("endpoints");
+    if (const Node* const endpoints = section.find("endpoints")) {
+        read_endpoints(reader, *endpoints, plan.endpoints);
+    }
     section.finish();
     return plan;
 }

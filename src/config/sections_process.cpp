@@ -113,12 +113,12 @@ void read_limits(Reader& reader, const Node& node, Limits& limits) {
     section.size("head", limits.head_bytes, kKiB, kMiB);
     const bool body_right = section.size("body", limits.body_bytes, kKiB, 4 * kGiB);
     const bool bodies_right = section.size("bodies", limits.bodies_bytes, kKiB, 1024 * kGiB);
+    section.size("upload", limits.upload_bytes, kKiB, 1024 * kGiB);
     section.duration<milliseconds>("head_time", limits.head_time, 100ms, 10min);
     section.duration<milliseconds>("body_idle", limits.body_idle, 100ms, 10min);
     section.duration<milliseconds>("keep_alive", limits.keep_alive, 100ms, 1h);
     section.duration<milliseconds>("write_stall", limits.write_stall, 100ms, 1h);
     section.number("connections", limits.connections, 1, 1'000'000);
-    section.later("upload");
     section.finish();
     if (!body_right || !bodies_right || limits.body_bytes <= limits.bodies_bytes) return;
     const Node* const body = section.find("body");

@@ -3,18 +3,27 @@
 #include <string>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
-#include "certificates.hpp"
+#include "weir/config/presets.hpp"
+
 #include "sections.hpp"
+#include "upstream_parts.hpp"
 #include "url.hpp"
 
 namespace weir::config {
 
 namespace {
 
-using namespace std::chrono_literals;
-
 constexpr std::size_t kMostUpstreams = 1000;
+
+void take_url(Url url, Upstream& upstream) {
+    upstream.url = std::move(url.text);
+    upstream.tls = url.tls;
+    upstream.host = std::move(url.host);
+    upstream.port = url.port;
+    upstream.base_path = std::move(url.path);
+}
 
 void read_url(Reader& reader, const Node& node, Upstream& upstream) {
     const auto value = reader.value(node, "url", "an address such as https://api.openai.com/v1");
@@ -29,46 +38,74 @@ void read_url(Reader& reader, const Node& node, Upstream& upstream) {
         );
         return;
     }
-    upstream.url = std::move(url->text);
-    upstream.tls = url->tls;
-    upstream.host = std::move(url->host);
-    upstream.port = url->port;
-    upstream.base_path = std::move(url->path);
+    take_url(std::move(*url), upstream);
 }
 
-void read_key(Reader& reader, const Node& node, Upstream& upstream) {
-    if (node.kind == Node::Kind::kList) {
-        reader.fault(node, "a list of keys is not yet supported", "give one key");
-        return;
-    }
-    auto key = reader.secret(node, "key");
-    if (key && !key->empty()) upstream.keys = {std::move(*key)};
-}
-
-void read_ca(Reader& reader, const Node& node, Upstream& upstream) {
-    const auto path = reader.value(node, "ca", "the path of a PEM file");
-    if (!path) return;
-    const auto pem = reader.sources().file(path->text);
-    if (!pem) {
-        reader.fault(node, fmt::format("`ca`: cannot be read as a file: {}", path->shown));
-    } else if (const auto wrong = certificates_fault(*pem)) {
+// `use`, and what it says for the other keys.
+const Preset* read_preset(Reader& reader, const Node& node, Upstream& upstream) {
+    const auto value = reader.value(node, "use", "a vendor such as deepseek");
+    if (!value) return nullptr;
+    const Preset* const preset = find_preset(value->text);
+    if (preset == nullptr) {
+        std::vector<std::string> names;
+        names.reserve(presets().size());
+        for (const Preset& one : presets()) names.emplace_back(one.name);
+        std::string hint = did_you_mean(value->text, names);
+        if (hint.empty()) hint = fmt::format("known are: {}", fmt::join(names, ", "));
         reader.fault(
-            node,
-            fmt::format("`ca`: {} in {}", *wrong, path->shown),
-            "expected PEM: lines between -----BEGIN CERTIFICATE----- and -----END CERTIFICATE-----"
+            node, fmt::format("`use`: there is no vendor {}", value->shown), std::move(hint)
         );
-    } else {
-        upstream.ca_file = path->text;
+        return nullptr;
     }
+    upstream.name = preset->name;
+    upstream.kind = preset->kind;
+    upstream.models = preset->model_globs();
+    upstream.stream_usage = preset->stream_usage;
+    upstream.needs_key = !preset->key_variable.empty();
+    return preset;
 }
 
-void read_timeouts(Reader& reader, const Node& node, Timeouts& timeouts) {
-    Section section(reader, node, "`timeouts`", "timeouts.");
-    section.duration<milliseconds>("connect", timeouts.connect, 10ms, 10min);
-    section.duration<milliseconds>("first_byte", timeouts.first_byte, 10ms, 24h);
-    section.duration<milliseconds>("idle", timeouts.idle, 10ms, 24h);
-    section.duration<milliseconds>("total", timeouts.total, 10ms, 24h);
-    section.finish();
+// What a preset's key is where the entry has none: what its variable says, if it is set.
+void take_key_from_environment(
+    Reader& reader, const Node& node, const Preset& preset, Upstream& upstream
+) {
+    if (preset.key_variable.empty()) return;
+    Node variable = node;
+    variable.text = fmt::format("${{{}:-}}", preset.key_variable);
+    read_keys_of(reader, variable, upstream.keys);
+}
+
+// The address, with its ways of a kind that has some.
+void read_place_of(
+    Section& section, Reader& reader, const Node* use, const Preset* preset, Upstream& upstream
+) {
+    const Node& node = section.node();
+    const Node* const url = section.find("url");
+    if (url != nullptr) {
+        read_url(reader, *url, upstream);
+    } else if (preset != nullptr && !preset->url.empty()) {
+        take_url(*parse_url(preset->url), upstream);
+    } else if (preset != nullptr) {
+        reader.fault(
+            *use, fmt::format("`use: {}` needs a `url`: each customer has one", preset->name)
+        );
+    } else if (node.kind == Node::Kind::kMap && use == nullptr) {
+        reader.fault(node, "an upstream has no `url`", "write `url: https://api.openai.com/v1`");
+    }
+    section.choice<Kind>(
+        "kind",
+        upstream.kind,
+        {{"openai", Kind::kOpenAi}, {"azure", Kind::kAzure}, {"anthropic", Kind::kAnthropic}}
+    );
+    const std::string_view path = upstream.base_path;
+    if (url != nullptr && upstream.kind == Kind::kAzure &&
+        (path.ends_with("/openai") || path.ends_with("/v1"))) {
+        reader.fault(
+            *url,
+            "`url`: of `kind: azure` only the resource's address is needed",
+            "write `url: https://NAME.openai.azure.com`"
+        );
+    }
 }
 
 Upstream read_upstream(
@@ -76,50 +113,58 @@ Upstream read_upstream(
 ) {
     Upstream upstream;
     Section section(reader, node, "an upstream", "");
-    if (const Node* const name = section.find("name")) {
-        if (auto given = reader.name(*name, "name")) {
-            const auto [first, fresh] = names.emplace(given->text, name->line);
-            if (!fresh) {
-                reader.fault(
-                    *name,
-                    fmt::format(
-                        "the upstream {} stands twice; first on line {}",
-                        given->shown,
-                        first->second
-                    ),
-                    "each needs a name of its own"
-                );
-            }
-            upstream.name = std::move(given->text);
-        }
-    } else if (node.kind == Node::Kind::kMap) {
+    const Node* const use = section.find("use");
+    const Preset* const preset = use != nullptr ? read_preset(reader, *use, upstream) : nullptr;
+    const Node* const name = section.find("name");
+    if (name != nullptr) {
+        if (auto given = reader.name(*name, "name")) upstream.name = std::move(given->text);
+    } else if (node.kind == Node::Kind::kMap && use == nullptr) {
         reader.fault(node, "an upstream has no `name`", "write `name: openai`");
     }
-    const Node* const url = section.find("url");
-    const bool preset = section.later("use", "give its address as `url`");
-    if (url != nullptr) {
-        read_url(reader, *url, upstream);
-    } else if (node.kind == Node::Kind::kMap && !preset) {
-        reader.fault(node, "an upstream has no `url`", "write `url: https://api.openai.com/v1`");
+    if (const Node* const at = name != nullptr ? name : use;
+        at != nullptr && !upstream.name.empty()) {
+        const auto [first, fresh] = names.emplace(upstream.name, at->line);
+        if (!fresh) {
+            reader.fault(
+                *at,
+                fmt::format(
+                    "the upstream {} stands twice; first on line {}",
+                    quoted(at->text),
+                    first->second
+                ),
+                name != nullptr ? "each needs a name of its own" : "give it a `name` of its own"
+            );
+        }
     }
-    if (const Node* const key = section.find("key")) read_key(reader, *key, upstream);
+    read_place_of(section, reader, use, preset, upstream);
+    if (const Node* const key = section.find("key")) {
+        read_keys_of(reader, *key, upstream.keys);
+    } else if (preset != nullptr) {
+        take_key_from_environment(reader, *use, *preset, upstream);
+    }
     if (const Node* const models = section.find("models")) {
         reader.patterns(*models, "models", upstream.models, false);
     }
     section.number("priority", upstream.priority, 0, 1000);
+    section.number("weight", upstream.weight, 1, 1000);
+    if (const Node* const at_once = section.find("at_once")) {
+        read_at_once(reader, *at_once, upstream.at_once);
+    }
+    if (const Node* const headers = section.find("headers")) {
+        read_headers(reader, *headers, upstream.headers);
+    }
+    if (const Node* const query = section.find("query")) {
+        read_query(reader, *query, upstream.query);
+    }
+    read_azure(section, reader, upstream);
+    if (const Node* const proxy = section.find("proxy")) {
+        read_proxy(reader, *proxy, upstream.proxy);
+    }
     if (const Node* const timeouts = section.find("timeouts")) {
         read_timeouts(reader, *timeouts, upstream.timeouts);
     }
-    if (const Node* const ca = section.find("ca")) {
-        read_ca(reader, *ca, upstream);
-        if (!upstream.url.empty() && !upstream.tls) {
-            reader.fault(*ca, "`ca` is for https, and this upstream's `url` is http");
-        }
-    }
+    read_certificates(section, reader, upstream);
     section.flag("stream_usage", upstream.stream_usage);
-    section.later("weight");
-    section.later("at_once");
-    section.later("kind");
     section.finish();
     return upstream;
 }
@@ -157,7 +202,7 @@ void read_upstreams(Section& root, Reader& reader, Config& config) {
         }
     }
     const bool keyless = std::ranges::all_of(config.upstreams, [](const Upstream& upstream) {
-        return upstream.keys.empty();
+        return upstream.keys.empty() && upstream.needs_key;
     });
     if (config.demo == Demo::kWhenNoUpstreamHasAKey && keyless) {
         config.upstreams = {demo_upstream()};

@@ -16,5 +16,7 @@ struct Bad {
 
 // An upstream is added behind where there is none.
 [[nodiscard]] std::span<const Bad> bad_configs() noexcept;
+// What upstreams may be, the way to them, who may come.
+[[nodiscard]] std::span<const Bad> bad_upstreams() noexcept;
 
 }  // namespace weir::config::testing

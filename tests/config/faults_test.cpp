@@ -1,11 +1,13 @@
 // What is told about wrong configs; those with one thing wrong are in bad_configs.cpp.
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "bad_configs.hpp"
+#include "client_certificate.hpp"
 #include "helpers.hpp"
 
 namespace weir::config::testing {
@@ -15,15 +17,21 @@ using ::testing::HasSubstr;
 
 TEST(Faults, EachHasItsPlaceItsWordsAndItsHint) {
     const std::string whole = kCertificate;
+    const ClientCertificate client = make_client_certificate();
     const Sources sources = sources_of(
         {},
         {{"/ca.pem", "# of the house\n" + whole + whole},
          {"/empty", ""},
          {"/cut", whole + whole.substr(0, 300)},
          {"/words", "-----BEGIN CERTIFICATE-----\nYWJj\n-----END CERTIFICATE-----\n"},
-         {"/begun", "-----BEGIN CERTIFICATE-----\n"}}
+         {"/begun", "-----BEGIN CERTIFICATE-----\n"},
+         {"/client.pem", client.certificate},
+         {"/client.key", client.key},
+         {"/other.key", make_client_certificate().key}}
     );
-    for (const Bad& bad : bad_configs()) {
+    std::vector<Bad> all(bad_configs().begin(), bad_configs().end());
+    all.insert(all.end(), bad_upstreams().begin(), bad_upstreams().end());
+    for (const Bad& bad : all) {
         std::string yaml(bad.yaml);
         const bool alone = yaml.find("upstreams") != std::string::npos || yaml.front() == '-' ||
                            yaml.front() == '#' || yaml.starts_with("just");

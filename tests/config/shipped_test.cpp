@@ -8,6 +8,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "client_certificate.hpp"
 #include "helpers.hpp"
 
 namespace weir::config::testing {
@@ -57,8 +58,12 @@ TEST(Shipped, ForwardsWithAKey) {
 }
 
 Sources example_sources() {
+    const ClientCertificate client = make_client_certificate();
     return sources_of(
-        {{"ALICE_KEY", "a-secret-of-16-chars"}}, {{"/etc/weir/internal-ca.pem", kCertificate}}
+        {{"ALICE_KEY", "a-secret-of-16-chars"}},
+        {{"/etc/weir/internal-ca.pem", kCertificate},
+         {"/etc/weir/weir.pem", client.certificate},
+         {"/etc/weir/weir.key", client.key}}
     );
 }
 
@@ -79,7 +84,17 @@ TEST(Shipped, ExampleLoadsAndItsValuesAreTheDefaults) {
     EXPECT_EQ(config->log.level, defaults.log.level);
     EXPECT_EQ(config->log_requests, defaults.log_requests);
     EXPECT_EQ(config->demo, defaults.demo);
+    EXPECT_EQ(config->limits.upload_bytes, defaults.limits.upload_bytes);
+    EXPECT_EQ(config->cors.origins, defaults.cors.origins);
+    EXPECT_EQ(config->cors.max_age, defaults.cors.max_age);
+    EXPECT_EQ(config->realtime_count, defaults.realtime_count);
+    EXPECT_EQ(config->upstreams[0].weight, 1);
+    const UpstreamLine line;
+    EXPECT_EQ(config->upstreams[0].at_once.queue, line.queue);
+    EXPECT_EQ(config->upstreams[0].at_once.wait, line.wait);
     const Timeouts timeouts;
+    EXPECT_EQ(config->upstreams[0].timeouts.tls, timeouts.tls);
+    EXPECT_EQ(config->upstreams[0].timeouts.write, timeouts.write);
     EXPECT_EQ(config->upstreams[0].timeouts.connect, timeouts.connect);
     EXPECT_EQ(config->upstreams[0].timeouts.first_byte, timeouts.first_byte);
     EXPECT_EQ(config->upstreams[0].timeouts.idle, timeouts.idle);
@@ -115,7 +130,7 @@ listen: "${WEIR_LISTEN:-127.0.0.1:8080}"
 data: ./data
 workers: 2
 drain: 30s
-limits: {head: 64KiB, body: 64MiB, bodies: 512MiB, head_time: 10s, body_idle: 15s, connections: 8192}
+limits: {head: 64KiB, body: 64MiB, bodies: 512MiB, upload: 512MiB, head_time: 10s, body_idle: 15s, connections: 8192}
 admin: {listen: same}
 log: {format: json, requests: all, level: info}
 upstreams:
@@ -125,6 +140,8 @@ upstreams:
     models: ["gpt-*", "o*", "text-embedding-*"]
     priority: 1
     timeouts: {connect: 5s, first_byte: 600s, idle: 300s, total: 30m}
+    at_once: 100
+  - {name: deepseek, use: deepseek, key: "${DEEPSEEK_API_KEY}"}
 models:
   gpt-4: {serve_as: gpt-4-0613, max_output: 8192}
 prices: {gpt-4-0613: {input: 30, cached_input: 15, output: 60}}
@@ -138,6 +155,7 @@ plans:
       - {models: "*", allow: 2000000 tokens/30d}
     models: ["gpt-*"]
     inputs: [text, image]
+    endpoints: [files]
 teams:
   research: {caps: [{models: "*", allow: 5000/1d}]}
 caps: []
@@ -146,7 +164,11 @@ keys:
 cache: {when: always, ttl: 24h, max_size: 2GiB, max_entry: 8MiB, max_request: 4MiB, memory: 64MiB, scope: team, hits: free}
 store: sqlite
 )",
-        sources_of({{"OPENAI_API_KEY", "sk-x"}, {"ALICE_KEY", "a-secret-of-16-chars"}})
+        sources_of(
+            {{"OPENAI_API_KEY", "sk-x"},
+             {"DEEPSEEK_API_KEY", "sk-y"},
+             {"ALICE_KEY", "a-secret-of-16-chars"}}
+        )
     );
     EXPECT_EQ(config->find_plan("plus")->caps.size(), 4U);
     EXPECT_EQ(config->find_team("research")->caps.size(), 1U);
@@ -160,7 +182,9 @@ limits: {zzzzzzzzz: 1}
 admin: {zzzzzzzzz: 1}
 log: {zzzzzzzzz: 1}
 listen: [{zzzzzzzzz: 1}]
-upstreams: [{zzzzzzzzz: 1, timeouts: {zzzzzzzzz: 1}}]
+upstreams: [{zzzzzzzzz: 1, timeouts: {zzzzzzzzz: 1}, at_once: {zzzzzzzzz: 1}}]
+cors: {zzzzzzzzz: 1}
+realtime: {zzzzzzzzz: 1}
 models: {m: {zzzzzzzzz: 1}}
 plans: {p: {zzzzzzzzz: 1, caps: [{zzzzzzzzz: 1}]}}
 keys: [{zzzzzzzzz: 1}]
@@ -182,8 +206,8 @@ stream: {zzzzzzzzz: 1}
             known.insert(i->str());
         }
     }
-    EXPECT_EQ(maps, 16);
-    EXPECT_GT(known.size(), 55U);
+    EXPECT_EQ(maps, 19);
+    EXPECT_GT(known.size(), 85U);
     return known;
 }
 

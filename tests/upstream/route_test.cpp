@@ -55,6 +55,33 @@ TEST(Route, OrdersByPriorityAndThenAsWritten) {
     EXPECT_EQ(names(find_route(config, "m", "m")), expected);
 }
 
+TEST(Route, AnUpstreamIsAskedForWhatItsKindHas) {
+    config::Config config;
+    config.upstreams = {
+        named("open", {"*"}, 1), named("claude", {"*"}, 1), named("azure", {"*"}, 2)
+    };
+    config.upstreams[1].kind = config::Kind::kAnthropic;
+    config.upstreams[2].kind = config::Kind::kAzure;
+    using Names = std::vector<std::string>;
+    EXPECT_EQ(names(find_route(config, "m", "m")), (Names{"open", "azure"}));
+    EXPECT_EQ(names(find_route(config, "m", "m", Api::kOpenAi)), (Names{"open", "azure"}));
+    EXPECT_EQ(names(find_route(config, "m", "m", Api::kAnthropic)), (Names{"claude"}));
+    config.upstreams = {named("demo", {"*"}, 1)};
+    config.upstreams[0].demo = true;
+    EXPECT_EQ(names(find_route(config, "m", "m", Api::kAnthropic)), (Names{"demo"}));
+}
+
+TEST(Route, TheLastResortServesWhatNobodyElseDoes) {
+    config::Config config;
+    config.upstreams = {named("first", {"gpt-*"}, 1), named("second", {"deepseek-*"}, 2)};
+    config.upstreams[0].last_resort = true;
+    using Names = std::vector<std::string>;
+    EXPECT_EQ(names(find_route(config, "gpt-4", "")), (Names{"first"}));
+    EXPECT_EQ(names(find_route(config, "deepseek-chat", "")), (Names{"second"}));
+    EXPECT_EQ(names(find_route(config, "llama", "")), (Names{"first"}));
+    EXPECT_TRUE(find_route(config, "llama", "", Api::kAnthropic).upstreams.empty());
+}
+
 // Every way to spread a few characters over names, urls and serve_as is a rule of its own.
 TEST(Route, RuleTellsEveryRouteApart) {
     const std::vector<std::string> parts = {"", "a", "b", "ab", "1:a", "a1:b", "0:", "1:", ":"};

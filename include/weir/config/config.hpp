@@ -99,6 +99,9 @@ struct Upstream {
     std::string certificate_key_file;  // PEM
     bool stream_usage = true;          // ask streams for usage (stream_options.include_usage)
     bool demo = false;                 // the demo upstream inside this binary
+    bool needs_key = true;             // false: a server of one's own, by its preset
+    // Serves also what the `models` of no other one fit: the first of a start without a config.
+    bool last_resort = false;
 
     // The key that a call with that number of a key sends; empty: none.
     [[nodiscard]] std::string_view key_at(std::size_t number) const noexcept {

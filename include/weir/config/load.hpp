@@ -42,6 +42,12 @@ using Loaded = std::expected<std::shared_ptr<const Config>, std::vector<Fault>>;
     std::string_view yaml, const std::string& name, const Sources& sources = Sources::system()
 );
 
+// A config for a start without a file: an upstream for each vendor whose key is in the environment,
+// the demo if there is none, one plan without caps. Never holds what a variable does.
+[[nodiscard]] std::string environment_config(const Sources& sources = Sources::system());
+// What it says; the first upstream of each API serves also what no other one does.
+[[nodiscard]] Loaded load_environment(const Sources& sources = Sources::system());
+
 // Where the gateway of a config is: all that the commands that speak to it need to know.
 struct Place {
     std::vector<Listen> listen;
@@ -51,6 +57,10 @@ struct Place {
 // not have its secrets, nor the variables and files that they come from.
 [[nodiscard]] std::expected<Place, std::vector<Fault>> load_place(
     const std::string& path, const Sources& sources = Sources::system()
+);
+// The same of a start without a file.
+[[nodiscard]] std::expected<Place, std::vector<Fault>> load_environment_place(
+    const Sources& sources = Sources::system()
 );
 
 }  // namespace weir::config

@@ -1,6 +1,7 @@
 // Which upstream serves a model. Built once per snapshot, immutable. Pure.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -15,9 +16,22 @@ struct Route {
     std::string rule;  // what belongs to the cache key: names, urls and serve_as, not who answered
 };
 
-// The upstreams whose `models` match `served`, by priority. Empty: nobody serves it.
+// Whose shape a request has.
+enum class Api : std::uint8_t {
+    kOpenAi,
+    kAnthropic,  // /v1/messages and what is below it
+};
+
+// Whether upstreams of that kind have endpoints of that API.
+[[nodiscard]] bool has_api(config::Kind kind, Api api) noexcept;
+
+// The upstreams that have that API and whose `models` match `served`, by priority; if there is
+// none, those that are a last resort. Empty: nobody serves it.
 [[nodiscard]] Route find_route(
-    const config::Config& config, std::string_view served, std::string_view serve_as
+    const config::Config& config,
+    std::string_view served,
+    std::string_view serve_as,
+    Api api = Api::kOpenAi
 );
 
 }  // namespace weir::upstream
