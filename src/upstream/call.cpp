@@ -47,9 +47,13 @@ bool is_one_line(std::string_view method, std::string_view target) {
     return !method.empty() && letters && target.starts_with('/') && visible;
 }
 
+std::uint64_t content_bytes(const CallRequest& request) {
+    return request.source != nullptr ? request.source_bytes.value_or(0) : request.body.size();
+}
+
 bool has_content(const CallRequest& request) {
-    return !request.body.empty() || request.method == "POST" || request.method == "PUT" ||
-           request.method == "PATCH";
+    return request.source != nullptr || !request.body.empty() || request.method == "POST" ||
+           request.method == "PUT" || request.method == "PATCH";
 }
 
 }  // namespace
@@ -76,12 +80,12 @@ Awaitable<Result<>> PooledCall::start(CallRequest request) {
         co_return end(ErrorCode::kInternal, "not a request line");
     }
     const auto began = steady_clock::now();
-    total_ = in_or_never(upstream_->timeouts.total);
+    total_ = in_or_never(upstream_->timeouts.total).earlier(request.deadline);
     pool_ = client_->pool_for(*upstream_, key_);
     const std::string head = request_head(request);
-    const bool to_head = request.method == "HEAD";
 
-    connection_ = pool_->take();
+    // A source cannot be asked again, so nothing is risked on a connection that may be stale.
+    if (request.source == nullptr) connection_ = pool_->take();
     bool reused = connection_ != nullptr;
     if (reused) ++client_->reused;
     for (;;) {
@@ -91,7 +95,7 @@ Awaitable<Result<>> PooledCall::start(CallRequest request) {
             if (!connected) co_return connected;
             times_.connect = since(connecting);
         }
-        const Exchange done = co_await exchange(head, request.body, to_head);
+        const Exchange done = co_await exchange(head, request);
         if (done.headed) break;
         if (stop_ != Stop::kNone) co_return end_stopped();
         if (!reused || done.answered || !was_stale()) {
@@ -115,14 +119,18 @@ Awaitable<Result<>> PooledCall::start(CallRequest request) {
 }
 
 Awaitable<PooledCall::Exchange> PooledCall::exchange(
-    std::string head, std::string_view body, bool to_head
+    const std::string& head, const CallRequest& request
 ) {
     http::ResponseParser& parser = connection_->parser();
-    parser.reset(to_head);
+    parser.reset(request.method == "HEAD");
     stage_ = Stage::kWrite;
     connection_->set_owner(this);
-    connection_->set_deadline(in_all(in_or_never(upstream_->timeouts.idle)));
-    connection_->send(std::move(head), body);
+    connection_->set_deadline(in_all(in_or_never(upstream_->timeouts.write)));
+    if (request.source != nullptr) {
+        connection_->send(head, request.source, request.source_bytes);
+    } else {
+        connection_->send(head, request.body);
+    }
     Exchange done;
     for (;;) {
         // Read while writing: an upstream may refuse a long request before it has it all.
@@ -149,8 +157,8 @@ Awaitable<Result<bool>> PooledCall::read(std::string& out) {
     using State = http::ResponseParser::State;
     out.clear();
     if (whole_) co_return false;
-    if (failure_) co_return std::unexpected(*failure_);
     if (stop_ != Stop::kNone) co_return end_stopped();
+    if (failure_) co_return std::unexpected(*failure_);
     if (stage_ != Stage::kBody) co_return fail(ErrorCode::kInternal, "there is no answer to read");
     http::ResponseParser& parser = connection_->parser();
     for (;;) {
@@ -284,7 +292,11 @@ std::string PooledCall::request_head(CallRequest& request) const {
     const std::string_view key = upstream_->key_at(key_);
     if (!key.empty()) fields.add("Authorization", "Bearer " + std::string(key));
     fields.remove("Content-Length");
-    if (has_content(request)) fields.add("Content-Length", std::to_string(request.body.size()));
+    if (request.source != nullptr && !request.source_bytes) {
+        fields.add("Transfer-Encoding", "chunked");
+    } else if (has_content(request)) {
+        fields.add("Content-Length", std::to_string(content_bytes(request)));
+    }
     const bool asks_encoding = fields.find("Accept-Encoding").has_value();
     if (!asks_encoding) fields.add("Accept-Encoding", "identity");
     return http::write_request_head(request.method, request.target, fields);
@@ -309,7 +321,7 @@ void PooledCall::deadline_passed(Connection& connection) {
 
 void PooledCall::some_written() {
     if (stage_ != Stage::kWrite) return;
-    connection_->set_deadline(in_all(in_or_never(upstream_->timeouts.idle)));
+    connection_->set_deadline(in_all(in_or_never(upstream_->timeouts.write)));
 }
 
 void PooledCall::all_written() {
@@ -324,6 +336,16 @@ void PooledCall::write_failed() {
     if (stage_ == Stage::kWrite) connection_->set_deadline(in_all(Deadline::in(kLastWords)));
 }
 
+void PooledCall::source_awaited() {
+    if (stage_ == Stage::kWrite) connection_->set_deadline(total_);
+}
+
+void PooledCall::source_failed(Error error) {
+    if (stop_ != Stop::kNone || whole_) return;
+    stop_ = Stop::kSource;
+    failure_ = failed(error.code, "the body to send broke off: " + error.detail);
+}
+
 Error PooledCall::failed(ErrorCode code, std::string_view what) const {
     return {code, fmt::format("upstream {}: {}", upstream_->name, what)};
 }
@@ -336,6 +358,7 @@ std::unexpected<Error> PooledCall::end(ErrorCode code, std::string_view what) {
 }
 
 std::unexpected<Error> PooledCall::end_stopped() {
+    if (stop_ == Stop::kSource) return end(failure_->code, failure_->detail);
     if (stop_ == Stop::kCancelled) return end(ErrorCode::kCancelled, "the call was cancelled");
     if (total_.passed()) {
         return end(ErrorCode::kUpstreamTimeout, "the time for the whole call is over");

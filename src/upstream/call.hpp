@@ -33,7 +33,7 @@ public:
 
 private:
     // Why we ended it ourselves. Recorded where it is decided, never guessed from an error code.
-    enum class Stop : std::uint8_t { kNone, kCancelled, kTimeout };
+    enum class Stop : std::uint8_t { kNone, kCancelled, kTimeout, kSource };
 
     // How far one connection brought us.
     struct Exchange {
@@ -54,9 +54,8 @@ private:
     [[nodiscard]] Awaitable<Result<>> connect_to_one_of(
         Addresses addresses, std::size_t later, std::string& last
     );
-    [[nodiscard]] Awaitable<Exchange> exchange(
-        std::string head, std::string_view body, bool to_head
-    );
+    // `head` and `request` are the caller's until it is resumed.
+    [[nodiscard]] Awaitable<Exchange> exchange(const std::string& head, const CallRequest& request);
     [[nodiscard]] std::string request_head(CallRequest& request) const;
     // The connection was stale when it was taken from the pool, as far as one can tell.
     [[nodiscard]] bool was_stale() const noexcept;
@@ -65,6 +64,8 @@ private:
     void some_written() override;
     void all_written() override;
     void write_failed() override;
+    void source_awaited() override;
+    void source_failed(Error error) override;
 
     // Ends the call with an error; for one that we stopped it says why. Drops the connection.
     [[nodiscard]] std::unexpected<Error> end(ErrorCode code, std::string_view what);

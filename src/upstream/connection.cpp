@@ -7,12 +7,14 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <utility>
 
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/post.hpp>
 
 #include "weir/base/log.hpp"
+#include "weir/http/write.hpp"
 
 namespace weir::upstream {
 namespace {
@@ -65,10 +67,16 @@ Connection::~Connection() {
 void Connection::close() noexcept {
     if (!open_) return;
     open_ = false;
-    sending_ = false;
-    rest_ = {};
+    stop_sending();
     SysError ignored;
     socket_.close(ignored);
+}
+
+void Connection::stop_sending() noexcept {
+    sending_ = false;
+    rest_ = {};
+    const std::shared_ptr<BodySource> source = std::exchange(source_, nullptr);
+    if (source != nullptr) source->stop();
 }
 
 void Connection::close_politely() noexcept {
@@ -115,6 +123,39 @@ Awaitable<Result<>> Connection::start_tls(std::shared_ptr<TlsContext> context, s
 }
 
 void Connection::send(std::string head, std::string_view body) {
+    load(std::move(head), body);
+    sending_ = true;
+    sent_all_ = false;
+    switch (pump()) {
+        case Pumped::kAll:
+            all_sent();
+            break;
+        case Pumped::kMore:
+            asio::co_spawn(home_, write_rest(shared_from_this()), &log_escaped);
+            break;
+        case Pumped::kStopped:
+            break;
+    }
+}
+
+void Connection::send(
+    std::string head, std::shared_ptr<BodySource> source, std::optional<std::uint64_t> bytes
+) {
+    load(std::move(head), {});
+    sending_ = true;
+    sent_all_ = false;
+    source_ = source;
+    // A source that throws must not leave the upstream with half a body until a deadline.
+    auto ended = [self = shared_from_this()](std::exception_ptr error) {
+        if (error != nullptr) self->close();
+        log_escaped(error);
+    };
+    asio::co_spawn(
+        home_, write_source(shared_from_this(), std::move(source), bytes), std::move(ended)
+    );
+}
+
+void Connection::load(std::string head, std::string_view body) {
     head_ = std::move(head);
     rest_ = body;
     if (tls_ != nullptr && head_.size() < kTlsRecord) {
@@ -124,12 +165,9 @@ void Connection::send(std::string head, std::string_view body) {
         rest_.remove_prefix(prefix);
     }
     written_ = 0;
-    sending_ = true;
-    sent_all_ = false;
-    if (pump()) asio::co_spawn(home_, write_rest(shared_from_this()), &log_escaped);
 }
 
-bool Connection::pump() {
+Connection::Pumped Connection::pump() {
     const std::size_t all = head_.size() + rest_.size();
     const std::size_t stop_at = written_ + kWriteBurst;
     const std::size_t before = written_;
@@ -137,24 +175,26 @@ bool Connection::pump() {
         if (written_ >= stop_at) break;
         const Result<Write> write = write_once();
         if (!write) {
-            sending_ = false;
+            stop_sending();
             if (owner_ != nullptr) owner_->write_failed();
-            return false;
+            return Pumped::kStopped;
         }
         written_ += write->bytes;
         until_readable_ = write->until_readable;
         if (write->blocked) break;
     }
-    if (!sending_) return false;
-    if (written_ == all) {
-        sending_ = false;
-        sent_all_ = true;
-        rest_ = {};
-        if (owner_ != nullptr) owner_->all_written();
-        return false;
-    }
+    if (!sending_) return Pumped::kStopped;
+    if (written_ == all) return Pumped::kAll;
     if (written_ > before && owner_ != nullptr) owner_->some_written();
-    return sending_;
+    return sending_ ? Pumped::kMore : Pumped::kStopped;
+}
+
+void Connection::all_sent() {
+    sending_ = false;
+    sent_all_ = true;
+    rest_ = {};
+    source_.reset();
+    if (owner_ != nullptr) owner_->all_written();
 }
 
 Result<Connection::Write> Connection::write_once() {
@@ -186,19 +226,90 @@ Result<Connection::Write> Connection::write_once() {
     return fail(ErrorCode::kUpstreamClosed, system_error(errno).message());
 }
 
-Awaitable<> Connection::write_rest(std::shared_ptr<Connection> self) {
+Awaitable<bool> Connection::flush() {
     for (;;) {
-        const auto what = self->until_readable_ ? TcpSocket::wait_read : TcpSocket::wait_write;
-        const auto [error] = co_await self->socket_.async_wait(what, kAwait);
-        if (!self->open_ || !self->sending_) co_return;
+        const Pumped pumped = pump();
+        if (pumped != Pumped::kMore) co_return pumped == Pumped::kAll;
+        const auto what = until_readable_ ? TcpSocket::wait_read : TcpSocket::wait_write;
+        const auto [error] = co_await socket_.async_wait(what, kAwait);
+        if (!open_ || !sending_) co_return false;
         if (error) {
-            self->sending_ = false;
-            if (self->owner_ != nullptr) self->owner_->write_failed();
+            stop_sending();
+            if (owner_ != nullptr) owner_->write_failed();
+            co_return false;
+        }
+    }
+}
+
+Awaitable<> Connection::write_rest(std::shared_ptr<Connection> self) {
+    const bool out = co_await self->flush();
+    if (out) self->all_sent();
+}
+
+Awaitable<> Connection::write_source(
+    std::shared_ptr<Connection> self,
+    std::shared_ptr<BodySource> source,
+    std::optional<std::uint64_t> left
+) {
+    bool begun = false;
+    std::size_t burst = 0;
+    for (;;) {
+        const bool out = co_await self->flush();
+        if (!out) co_return;
+        if (burst >= kWriteBurst) {
+            // Neither the source nor the socket need ever wait.
+            burst = 0;
+            co_await asio::post(self->home_, asio::use_awaitable_t<Executor>{});
+            if (!self->sending_) co_return;
+        }
+        // The peer knows that it has it all, and may answer before a source would say so.
+        if (left == 0U) break;
+        if (self->owner_ != nullptr) self->owner_->source_awaited();
+        const Result<std::string_view> part = co_await source->next();
+        if (!self->sending_) co_return;
+        if (!part) {
+            self->source_broke(part.error());
             co_return;
         }
-        const bool more = self->pump();
-        if (!more) co_return;
+        if (part->empty()) break;
+        burst += part->size();
+        if (self->owner_ != nullptr) self->owner_->some_written();
+        const bool fits = self->load_part(*part, left, begun);
+        if (!fits) {
+            self->source_broke({ErrorCode::kInternal, "it is longer than was told"});
+            co_return;
+        }
     }
+    if (left && *left > 0) {
+        self->source_broke({ErrorCode::kInternal, "it is shorter than was told"});
+        co_return;
+    }
+    if (!left) self->load((begun ? "\r\n" : "") + std::string(http::kLastChunk), {});
+    if (self->owner_ != nullptr) self->owner_->some_written();
+    const bool out = co_await self->flush();
+    if (out) self->all_sent();
+}
+
+bool Connection::load_part(std::string_view part, std::optional<std::uint64_t>& left, bool& begun) {
+    if (left) {
+        if (part.size() > *left) return false;
+        *left -= part.size();
+        load({}, part);
+    } else {
+        // The line end behind a chunk goes out with the next one.
+        load((begun ? "\r\n" : "") + http::chunk_head(part.size()), part);
+    }
+    begun = true;
+    return true;
+}
+
+void Connection::source_broke(Error error) {
+    source_.reset();  // it knows
+    stop_sending();
+    Owner* const owner = owner_;
+    if (owner != nullptr) owner->source_failed(std::move(error));
+    // The peer must not take what it has for the whole.
+    close();
 }
 
 bool Connection::make_room() {

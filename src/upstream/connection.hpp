@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -15,6 +16,7 @@
 #include "weir/base/error.hpp"
 #include "weir/base/watchdog.hpp"
 #include "weir/http/parser.hpp"
+#include "weir/upstream/client.hpp"
 
 #include "tls.hpp"
 
@@ -29,6 +31,8 @@ public:
         virtual void some_written() = 0;  // progress, not the end
         virtual void all_written() = 0;
         virtual void write_failed() = 0;
+        virtual void source_awaited() = 0;  // not the peer's time, until some_written()
+        virtual void source_failed(Error error) = 0;
 
     protected:
         ~Owner() = default;
@@ -65,8 +69,13 @@ public:
     // the background, while the answer is read. `body` is borrowed until all_written(),
     // write_failed(), stop_sending() or close().
     void send(std::string head, std::string_view body);
+    // As above, with a body that `source` gives while the answer is read. `bytes`: how many there
+    // must be; nullopt: in chunks. Fewer or more are source_failed().
+    void send(
+        std::string head, std::shared_ptr<BodySource> source, std::optional<std::uint64_t> bytes
+    );
     // The rest will not be sent. The connection is of no use for another request.
-    void stop_sending() noexcept { sending_ = false; }
+    void stop_sending() noexcept;
     [[nodiscard]] bool sent_all() const noexcept { return sent_all_; }
 
     // Waits for bytes and adds them to unread().
@@ -100,9 +109,25 @@ private:
         bool until_readable = false;  // TLS may have to read before it can write
     };
     [[nodiscard]] Result<Write> write_once();
-    // Writes until the socket is full or the burst is over. True: there is more to do.
-    [[nodiscard]] bool pump();
+    enum class Pumped : std::uint8_t { kAll, kMore, kStopped };
+    // What goes out next. `body` is borrowed until it is out.
+    void load(std::string head, std::string_view body);
+    // Writes until all is out, the socket is full or the burst is over.
+    [[nodiscard]] Pumped pump();
+    // Until what was loaded is out. False: it will not be.
+    [[nodiscard]] Awaitable<bool> flush();
+    void all_sent();
+    void source_broke(Error error);
+    // False: they are not what was told.
+    [[nodiscard]] bool load_part(
+        std::string_view part, std::optional<std::uint64_t>& left, bool& begun
+    );
     [[nodiscard]] static Awaitable<> write_rest(std::shared_ptr<Connection> self);
+    [[nodiscard]] static Awaitable<> write_source(
+        std::shared_ptr<Connection> self,
+        std::shared_ptr<BodySource> source,
+        std::optional<std::uint64_t> left
+    );
     // False: unread() has reached its bound.
     [[nodiscard]] bool make_room();
     void received(std::size_t bytes) noexcept;
@@ -122,7 +147,8 @@ private:
     unsigned reads_in_a_row_ = 0;    // TLS reads without a wait
 
     std::string head_;       // being sent; under TLS with the body's first bytes
-    std::string_view rest_;  // the body behind it
+    std::string_view rest_;  // the body behind it, or the part of it that the source gave last
+    std::shared_ptr<BodySource> source_;  // while it may be asked
     std::size_t written_ = 0;
     bool sending_ = false;
     bool sent_all_ = false;

@@ -42,6 +42,8 @@ private:
     void some_written() override {}
     void all_written() override {}
     void write_failed() override {}
+    void source_awaited() override {}
+    void source_failed(Error) override {}
 
     std::string host_;
     std::uint16_t port_;

@@ -73,6 +73,27 @@ bool Peer::read_body(std::size_t size) {
     return true;
 }
 
+bool Peer::read_chunked() {
+    body_.clear();
+    for (;;) {
+        std::size_t end = 0;
+        while ((end = pending_.find("\r\n")) == std::string::npos) {
+            if (!more()) return false;
+        }
+        std::size_t size = 0;
+        const auto [at, error] = std::from_chars(pending_.data(), pending_.data() + end, size, 16);
+        if (error != std::errc{} || at != pending_.data() + end) return false;
+        pending_.erase(0, end + 2);
+        while (pending_.size() < size + 2) {
+            if (!more()) return false;
+        }
+        body_.append(pending_, 0, size);
+        if (pending_.compare(size, 2, "\r\n") != 0) return false;
+        pending_.erase(0, size + 2);
+        if (size == 0) return true;
+    }
+}
+
 std::string Peer::field(std::string_view name) const {
     std::string_view rest = head_;
     while (!rest.empty()) {

@@ -29,6 +29,8 @@ public:
     // Only the head, then the body.
     bool read_head();
     bool read_body(std::size_t size);
+    // A chunked body, without trailers. False: it broke off, or is not one; body() is what came.
+    bool read_chunked();
     [[nodiscard]] const std::string& head() const { return head_; }
     [[nodiscard]] const std::string& body() const { return body_; }
     // Everything that came, also in requests that were not whole.

@@ -75,6 +75,15 @@ TEST_F(CallTest, DripsKeepTheIdleTimeoutAwayButNotTheTotal) {
     EXPECT_NE(out.error->detail.find("whole call"), std::string::npos) << out.error->detail;
 }
 
+TEST_F(CallTest, ACallsOwnDeadlineBoundsItsUpstreams) {
+    ScriptServer server([](Peer& peer, int) { peer.wait_for_close(); });
+    upstream::CallRequest request = post("{}");
+    request.deadline = Deadline::in(kShort);
+    const Outcome out = fetch(at(server), request);
+    EXPECT_EQ(out.code(), ErrorCode::kUpstreamTimeout);
+    EXPECT_NE(out.error->detail.find("whole call"), std::string::npos) << out.error->detail;
+}
+
 TEST_F(CallTest, AnUpstreamThatTakesNoMoreOfTheRequestTimesOut) {
     std::atomic<bool> ended = false;
     ScriptServer server([&](Peer& peer, int) {
@@ -82,7 +91,7 @@ TEST_F(CallTest, AnUpstreamThatTakesNoMoreOfTheRequestTimesOut) {
         ended.wait(false);
     });
     const auto upstream = at(server);
-    upstream->timeouts.idle = kShort;
+    upstream->timeouts.write = kShort;
     const std::string body(32 << 20, 'x');
     const Outcome out = fetch(upstream, post(body));
     ended = true;

@@ -28,24 +28,30 @@
 
 namespace weir::upstream {
 
-// A request's body that is passed on as it comes. Home worker only.
+// A request's body that is passed on as it comes. Home worker only. Shared, since the call may end
+// while next() waits: it is then told by stop(), and let go of when next() came back.
 class BodySource {
 public:
     virtual ~BodySource() = default;
-    // The next bytes, good until the next call; none: the body's clean end. An error ends the call
-    // so that the upstream sees that the body broke. Asked only when the bytes before have gone
-    // out; may wait, and is not asked again once the call ended.
+    // The next bytes, good until the next call or until the source is let go of; none: the body's
+    // clean end. An error ends the call with that error's code, so that the upstream sees that the
+    // body broke. Asked only when the bytes before have gone out; may wait. Not asked again after
+    // its end, an error, or stop(), nor once it gave as much as was told.
     [[nodiscard]] virtual Awaitable<Result<std::string_view>> next() = 0;
+    // Nobody wants the rest (the upstream refused it, the call ended): a next() that waits should
+    // come back soon, with anything. Called at most once, never when it was sent whole.
+    virtual void stop() noexcept {}
 };
 
-// What to send. REQUIRES: the bytes, and the source, live until the call ends.
+// What to send. REQUIRES: the bytes of `body` live until the call ends.
 struct CallRequest {
     std::string method;
     std::string target;   // path and query on the upstream: base path included
     http::Fields fields;  // without Host, Content-Length, Connection and credentials: put in here
     std::string_view body;
-    BodySource* source = nullptr;                    // in place of `body`
+    std::shared_ptr<BodySource> source = {};         // in place of `body`
     std::optional<std::uint64_t> source_bytes = {};  // how long it is; nullopt: sent in chunks
+    Deadline deadline = {};  // beside the upstream's `total`, the earlier one holds
 };
 
 struct CallTimes {
@@ -60,11 +66,13 @@ class Call {
 public:
     virtual ~Call() = default;
     // Sends the request and reads the answer's head. Errors: kUpstreamConnect, kUpstreamClosed,
-    // kUpstreamProtocol, kUpstreamTimeout, kCancelled; `stage()` says where.
+    // kUpstreamProtocol, kUpstreamTimeout, kCancelled, or the code that the source gave; `stage()`
+    // says where. A source is asked only on a connection that was made for it, never twice.
     [[nodiscard]] virtual Awaitable<Result<>> start(CallRequest request) = 0;
     [[nodiscard]] virtual const http::ResponseHead& head() const noexcept = 0;
     // Body bytes as they come, framing taken off, appended to `out` (cleared first). False: the
-    // clean end of the answer. kUpstreamClosed: it broke off.
+    // clean end of the answer. kUpstreamClosed: it broke off. A request that is still being sent
+    // goes on meanwhile, unless the answer's status is 300 or more.
     [[nodiscard]] virtual Awaitable<Result<bool>> read(std::string& out) = 0;
     virtual void cancel() noexcept = 0;
     // The request was written whole: from here on a client that leaves is charged.
