@@ -64,6 +64,13 @@ bool keeps(std::string_view reason, bool length_is_whole) noexcept {
     return reason == "stop" || reason == "tool_calls" || reason == "function_call";
 }
 
+// The same of a message's stop_reason. Not refusal, nor pause_turn, after which the client is to
+// ask for the rest.
+bool keeps_message(std::string_view reason, bool limit_set) noexcept {
+    if (reason == "max_tokens") return limit_set;
+    return reason == "end_turn" || reason == "tool_use" || reason == "stop_sequence";
+}
+
 // A Responses API answer that ended as `incomplete`: by the client's own limit, or otherwise?
 bool keeps_incomplete(dom::element response, bool limit_set) noexcept {
     dom::element details;
@@ -80,6 +87,16 @@ std::optional<std::string_view> plain_data(std::string_view block) noexcept {
     if (std::memchr(block.data(), '\n', block.size()) != nullptr) return std::nullopt;
     if (std::memchr(block.data(), '\r', block.size()) != nullptr) return std::nullopt;
     return block;
+}
+
+// Nearly all blocks of a streamed message, in the form that all have: two lines, then a blank one.
+bool is_piece_of_message(std::string_view block) noexcept {
+    constexpr std::string_view kBegin = "event: content_block_delta\ndata: {";
+    if (!block.starts_with(kBegin) || !block.ends_with("}\n\n")) return false;
+    block.remove_prefix(kBegin.size());
+    block.remove_suffix(2);
+    return std::memchr(block.data(), '\n', block.size()) == nullptr &&
+           std::memchr(block.data(), '\r', block.size()) == nullptr;
 }
 
 bool contains(std::string_view text, std::string_view what) noexcept {
@@ -136,6 +153,10 @@ bool StreamWatch::see(std::string_view block) {
     // Nothing behind a terminal changes what the answer was. The other shapes have terminals that
     // may come once per part of the answer.
     if (terminal_ && shape_ != Shape::kOther) return true;
+    if (shape_ == Shape::kMessage && is_piece_of_message(block)) {
+        any_ = true;
+        return true;
+    }
     SseEvent parsed;
     std::string_view json;
     if (const auto plain = plain_data(block)) {
@@ -148,7 +169,7 @@ bool StreamWatch::see(std::string_view block) {
     }
     any_ = true;
     if (json.starts_with("[DONE]")) {
-        if (shape_ != Shape::kResponse) terminal_ = true;
+        if (shape_ != Shape::kResponse && shape_ != Shape::kMessage) terminal_ = true;
         return true;
     }
     bool usage_only = false;
@@ -159,6 +180,9 @@ bool StreamWatch::see(std::string_view block) {
             break;
         case Shape::kResponse:
             see_response(json, parsed.event);
+            break;
+        case Shape::kMessage:
+            see_message(json, parsed.event);
             break;
         case Shape::kEmbedding:
         case Shape::kOther:
@@ -231,6 +255,45 @@ void StreamWatch::see_response(std::string_view json, std::string_view event) {
     }
 }
 
+void StreamWatch::see_message(std::string_view json, std::string_view event) {
+    if (event == "content_block_delta" && json.starts_with('{') && json.ends_with('}')) return;
+    dom::element data;
+    if (event_parser().parse(json, data) != simdjson::SUCCESS || !data.is_object()) {
+        bad_chunk_ = no_cache_ = true;
+        return;
+    }
+    std::string_view type = text_at(data, "type");
+    if (type.empty()) type = event;
+    if (type == "message_start") {
+        if (const auto message = object_at(data, "message")) note(usage_at(*message));
+    } else if (type == "message_delta") {
+        if (const auto usage = usage_at(data)) note_totals(*usage);
+        const auto delta = object_at(data, "delta");
+        const std::string_view reason = delta ? text_at(*delta, "stop_reason") : "";
+        if (reason.empty()) return;
+        stopped_ = true;
+        if (!keeps_message(reason, limit_set_)) no_cache_ = true;
+    } else if (type == "message_stop") {
+        terminal_ = true;
+        if (!stopped_) no_cache_ = true;
+    } else if (type == "error" || (type.empty() && holds_error(data))) {
+        error_ = true;
+    }
+}
+
+// The counts of a message_delta are running totals of the message, but need not repeat those of its
+// start.
+void StreamWatch::note_totals(Usage usage) noexcept {
+    if (usage_) {
+        if (usage.input < usage_->input) {
+            usage.input = usage_->input;
+            usage.cached_input = usage_->cached_input;
+        }
+        usage.output = std::max(usage.output, usage_->output);
+    }
+    usage_ = usage;
+}
+
 void StreamWatch::see_other(std::string_view json, std::string_view event) {
     dom::element data;
     if (event_parser().parse(json, data) != simdjson::SUCCESS || !data.is_object()) {
@@ -240,28 +303,8 @@ void StreamWatch::see_other(std::string_view json, std::string_view event) {
     std::string_view type = text_at(data, "type");
     if (type.empty()) type = event;
     if (type == "error" || holds_error(data)) error_ = true;
-    if (type == "message_start") {
-        needs_terminal_ = true;
-        if (const auto message = object_at(data, "message")) note(usage_at(*message));
-    } else if (auto usage = usage_at(data)) {
-        // Its counts are running totals of the message, but need not repeat those of its start.
-        if (type == "message_delta" && usage_) {
-            if (usage->input < usage_->input) {
-                usage->input = usage_->input;
-                usage->cached_input = usage_->cached_input;
-            }
-            usage->output = std::max(usage->output, usage_->output);
-        }
-        note(usage);
-    }
-    if (type == "message_stop" || type == "speech.audio.done" || type == "transcript.text.done") {
-        terminal_ = true;
-    }
-    if (type == "message_delta") {
-        dom::element delta;
-        const bool named = data["delta"].get(delta) == simdjson::SUCCESS;
-        if (named && text_at(delta, "stop_reason") == "refusal") no_cache_ = true;
-    }
+    note(usage_at(data));
+    if (type == "speech.audio.done" || type == "transcript.text.done") terminal_ = true;
     // One per picture.
     if (type == "image_generation.completed" || type == "image_edit.completed") {
         ++finished_count_;
@@ -287,6 +330,7 @@ Ending StreamWatch::judge() const noexcept {
             return all ? Ending::kWholeNoCache : Ending::kBroken;
         }
         case Shape::kResponse:
+        case Shape::kMessage:
             return terminal_ ? whole : Ending::kBroken;
         case Shape::kEmbedding:
         case Shape::kOther:
@@ -350,6 +394,10 @@ Ending judge_json(Shape shape, std::string_view body, bool limit_set, std::optio
     }
     if (holds_error(answer)) return Ending::kError;
     if (shape == Shape::kResponse) return Ending::kWholeNoCache;
+    if (shape == Shape::kMessage) {
+        const bool kept = keeps_message(text_at(answer, "stop_reason"), limit_set);
+        return kept ? Ending::kWhole : Ending::kWholeNoCache;
+    }
     if (shape == Shape::kEmbedding) {
         dom::array data;
         const bool some = answer["data"].get(data) == simdjson::SUCCESS && data.size() > 0;

@@ -52,7 +52,7 @@ constexpr auto kOpen = std::to_array<Endpoint>({
     open_json("/audio/speech", Shape::kOther, false),
     open_raw("/audio/transcriptions"),
     open_raw("/audio/translations"),
-    open_json("/messages", Shape::kOther, false),
+    open_json("/messages", Shape::kMessage, true),
     open_free("/messages/count_tokens", "POST", true),
     open_free("/models/*", "GET", false),
 });
@@ -202,6 +202,13 @@ Found find_endpoint(std::string_view method, std::string_view path) noexcept {
     }
     if (found.match != Match::kUnknown && !is_plain(path)) return {};
     return found;
+}
+
+Api api_of(std::string_view path) noexcept {
+    constexpr std::string_view kMessages = "/v1/messages";
+    if (!path.starts_with(kMessages)) return Api::kOpenAi;
+    const bool itself = path.size() == kMessages.size();
+    return itself || path[kMessages.size()] == '/' ? Api::kAnthropic : Api::kOpenAi;
 }
 
 std::string_view path_behind_v1(std::string_view path) noexcept {

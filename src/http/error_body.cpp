@@ -23,6 +23,33 @@ std::string plan_words(std::string_view plan) {
                         : fmt::format("the plan {}", shown(plan));
 }
 
+// Anthropic tells errors apart by type, and has one for each status.
+std::string_view anthropic_type(const ApiError& error) noexcept {
+    switch (error.status) {
+        case 401:
+            return "authentication_error";
+        case 402:
+            return "billing_error";
+        case 403:
+            return "permission_error";
+        case 404:
+            return "not_found_error";
+        case 413:
+            return "request_too_large";
+        case 429:
+            return "rate_limit_error";
+        case 503:
+            // What waiting does not mend is not what its clients take "overloaded" for.
+            return error.should_not_retry ? "api_error" : "overloaded_error";
+        case 504:
+            return "timeout_error";
+        case 529:
+            return "overloaded_error";
+        default:
+            return error.status >= 500 ? "api_error" : kInvalidRequest;
+    }
+}
+
 void append_member(std::string& out, std::string_view name, std::string_view value) {
     out += name;
     if (value.empty()) {
@@ -48,7 +75,19 @@ std::string shown(std::string_view text) {
     return fmt::format("'{}{}'", text.substr(0, kMaxQuoted), cut ? "..." : "");
 }
 
-std::string ApiError::body() const {
+std::string ApiError::body(Api api, std::string_view request_id) const {
+    if (api == Api::kAnthropic) {
+        std::string out = R"({"type":"error","error":{"type":")";
+        out += anthropic_type(*this);
+        out += R"(","message":)";
+        append_json_quoted(out, message);
+        out += '}';
+        if (!request_id.empty()) {
+            out += R"(,"request_id":)";
+            append_json_quoted(out, request_id);
+        }
+        return out + '}';
+    }
     std::string out = R"({"error":{"message":)";
     append_json_quoted(out, message);
     out += R"(,"type":)";
@@ -59,14 +98,15 @@ std::string ApiError::body() const {
     return out;
 }
 
-std::string ApiError::event() const {
-    return "data: " + body() + "\n\n";
+std::string ApiError::event(Api api) const {
+    const std::string_view name = api == Api::kAnthropic ? "event: error\n" : "";
+    return std::string(name) + "data: " + body(api) + "\n\n";
 }
 
-Response ApiError::response() const {
+Response ApiError::response(Api api, std::string_view request_id) const {
     Response out;
     out.status = status;
-    out.body = body();
+    out.body = body(api, request_id);
     out.error = code.empty() ? type : code;
     out.fields.add("content-type", "application/json");
     if (retry_after) {
@@ -106,7 +146,7 @@ ApiError missing_key() {
         kInvalidRequest,
         "invalid_api_key",
         "No API key was sent. Send the key that you have for this gateway in the header "
-        "'Authorization: Bearer KEY'."
+        "'Authorization: Bearer KEY' or 'x-api-key: KEY'."
     );
 }
 
@@ -201,15 +241,21 @@ ApiError model_not_allowed(std::string_view model, std::string_view plan) {
     return error;
 }
 
-ApiError model_not_found(std::string_view model) {
+ApiError model_not_found(std::string_view model, Api api) {
+    const std::string_view anthropic =
+        api == Api::kAnthropic
+            ? " in Anthropic's API; that takes one with 'kind: anthropic' and the model in its "
+              "'models:'"
+            : "";
     ApiError error = make_error(
         404,
         kInvalidRequest,
         "model_not_found",
         fmt::format(
-            "No upstream of this gateway serves the model {}. 'GET /v1/models' lists the models "
+            "No upstream of this gateway serves the model {}{}. 'GET /v1/models' lists the models "
             "that your key may use.",
-            shown(model)
+            shown(model),
+            anthropic
         )
     );
     error.param = "model";

@@ -117,8 +117,7 @@ bool Walk::picked(Where where, std::string_view key, std::string_view text) {
             if (key == "images") note_medium(Medium::kImage, key, text);
             return true;
         case Where::kTool:
-            if (key == "type" && text.starts_with('"') && !last_string_is("function") &&
-                !last_string_is("custom")) {
+            if (key == "type" && text.starts_with('"') && !last_string_is_clients_tool()) {
                 request_.acts = true;
             }
             if (key == "input_image_mask") note_medium(Medium::kImage, key, text);
@@ -228,6 +227,23 @@ bool Walk::picked_stream_options(std::string_view key, std::string_view text) {
     request_.include_usage = text == "true";
     request_.include_usage_at = span(text);
     return true;
+}
+
+// Tools that the client runs itself: its own, and Anthropic's, whose names end in their version's
+// date.
+bool Walk::last_string_is_clients_tool() const {
+    if (last_string_is("function") || last_string_is("custom")) return true;
+    static constexpr std::array<std::string_view, 4> kAnthropic = {
+        "bash_", "computer_", "memory_", "text_editor_"
+    };
+    constexpr std::size_t kDateLength = 8;
+    if (last_string_.decoded_length > 64) return false;
+    std::string type;
+    json::append_decoded(type, last_string_);
+    return std::ranges::any_of(kAnthropic, [&type](std::string_view name) {
+        return type.size() == name.size() + kDateLength && type.starts_with(name) &&
+               type.find_first_not_of("0123456789", name.size()) == std::string::npos;
+    });
 }
 
 bool Walk::last_string_is(std::string_view text) const {

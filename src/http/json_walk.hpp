@@ -150,6 +150,7 @@ private:
         request_.stateful_field = field;
     }
     [[nodiscard]] bool last_string_is(std::string_view text) const;
+    [[nodiscard]] bool last_string_is_clients_tool() const;
     [[nodiscard]] bool left_out(std::string_view name) const noexcept;
     [[nodiscard]] TextSpan span(std::string_view text) const noexcept {
         return {static_cast<std::size_t>(text.data() - base_), text.size()};

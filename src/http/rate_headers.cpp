@@ -66,12 +66,17 @@ bool tighter(const RateState& a, const RateState& b) {
     return a.full_reset > b.full_reset;
 }
 
-void add_openai_headers(Fields& fields, std::span<const RateState> caps, RateUnit unit) {
+const RateState* tightest_of(std::span<const RateState> caps, RateUnit unit) {
     const RateState* tightest = nullptr;
     for (const RateState& cap : caps) {
         if (cap.unit != unit) continue;
         if (tightest == nullptr || tighter(cap, *tightest)) tightest = &cap;
     }
+    return tightest;
+}
+
+void add_openai_headers(Fields& fields, std::span<const RateState> caps, RateUnit unit) {
+    const RateState* const tightest = tightest_of(caps, unit);
     if (tightest == nullptr) return;
     const std::string_view what_of = unit == RateUnit::kTokens ? "-tokens" : "-requests";
     const auto name = [what_of](std::string_view what) {
@@ -82,12 +87,32 @@ void add_openai_headers(Fields& fields, std::span<const RateState> caps, RateUni
     fields.add(name("reset"), go_duration(std::max(tightest->full_reset, {})));
 }
 
+void add_anthropic_headers(
+    Fields& fields, std::span<const RateState> caps, RateUnit unit, WallTime now
+) {
+    const RateState* const tightest = tightest_of(caps, unit);
+    if (tightest == nullptr) return;
+    const std::string_view of_what = unit == RateUnit::kTokens ? "tokens-" : "requests-";
+    const auto name = [of_what](std::string_view what) {
+        return std::string("anthropic-ratelimit-").append(of_what).append(what);
+    };
+    const WallTime full = now + std::max(tightest->full_reset, {});
+    fields.add(name("limit"), std::to_string(tightest->limit));
+    fields.add(name("remaining"), std::to_string(tightest->remaining));
+    fields.add(name("reset"), iso_time(std::chrono::ceil<std::chrono::seconds>(full)));
+}
+
 }  // namespace
 
-void add_rate_headers(Fields& fields, std::span<const RateState> caps) {
+void add_rate_headers(Fields& fields, std::span<const RateState> caps, Api api, WallTime now) {
     if (caps.empty()) return;
-    add_openai_headers(fields, caps, RateUnit::kRequests);
-    add_openai_headers(fields, caps, RateUnit::kTokens);
+    for (const RateUnit unit : {RateUnit::kRequests, RateUnit::kTokens}) {
+        if (api == Api::kAnthropic) {
+            add_anthropic_headers(fields, caps, unit, now);
+        } else {
+            add_openai_headers(fields, caps, unit);
+        }
+    }
     std::string policy;
     std::string state;
     std::vector<std::string> names;

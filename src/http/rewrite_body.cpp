@@ -166,6 +166,7 @@ std::string_view output_limit_field(Shape shape, std::string_view model) noexcep
         case Shape::kEmbedding:
             return {};
         case Shape::kCompletion:
+        case Shape::kMessage:
         case Shape::kOther:
             break;
     }

@@ -28,11 +28,21 @@ std::chrono::seconds bounded_wait(const Fields& fields) {
     ));
 }
 
-// What a body in OpenAI's shape says.
+// What a body in OpenAI's shape or Anthropic's says: both have their object at "error".
 struct Told {
-    bool error = false;  // it has an error object
-    bool quota = false;  // which says that the account is out of money
+    bool error = false;    // it has an error object
+    bool quota = false;    // which says that the account is out of money
+    bool billing = false;  // the same in Anthropic's words, whatever the status
 };
+
+// Anthropic's API says it as a type of its own or, as its other invalid requests, by 400 and a
+// text.
+bool says_billing(std::string_view type, std::string_view message) noexcept {
+    if (type == "billing_error") return true;
+    return type == "invalid_request_error" &&
+           (message.starts_with("Your credit balance is too low") ||
+            message.starts_with("You have reached your specified API usage limits"));
+}
 
 // By simdjson, which takes any nesting and any width in linear time: this is a worker's.
 Told read_error(std::string_view body) {
@@ -41,11 +51,13 @@ Told read_error(std::string_view body) {
     simdjson::dom::object error;
     if (parser.parse(body.data(), body.size()).get(answer) != simdjson::SUCCESS) return {};
     if (answer["error"].get(error) != simdjson::SUCCESS) return {};
-    const auto is_quota = [&error](std::string_view member) {
+    const auto text_at = [&error](std::string_view member) {
         std::string_view text;
-        return error[member].get(text) == simdjson::SUCCESS && text == "insufficient_quota";
+        return error[member].get(text) == simdjson::SUCCESS ? text : std::string_view();
     };
-    return {.error = true, .quota = is_quota("code") || is_quota("type")};
+    const std::string_view type = text_at("type");
+    const bool quota = type == "insufficient_quota" || text_at("code") == "insufficient_quota";
+    return {.error = true, .quota = quota, .billing = says_billing(type, text_at("message"))};
 }
 
 ApiError status_alone(int status, std::string_view upstream) {
@@ -60,8 +72,8 @@ ApiError status_alone(int status, std::string_view upstream) {
     return error;
 }
 
-Explained ours(const ApiError& error) {
-    return {.answer = error.response(), .code = error.code, .ours = true};
+Explained ours(const ApiError& error, Api api) {
+    return {.answer = error.response(api), .code = error.code, .ours = true};
 }
 
 }  // namespace
@@ -74,21 +86,24 @@ Explained explain_upstream_answer(
     const ResponseHead& head,
     std::optional<std::string_view> body,
     std::string_view upstream,
-    std::span<const std::string> secrets
+    std::span<const std::string> secrets,
+    Api api
 ) {
     const int status = head.status;
     if (status == 401 || status == 403) {
-        return ours(upstream_failed(UpstreamFault::kCredentials, upstream));
+        return ours(upstream_failed(UpstreamFault::kCredentials, upstream), api);
     }
-    if (status < 400) return ours(upstream_failed(UpstreamFault::kProtocol, upstream));
+    if (status < 400) return ours(upstream_failed(UpstreamFault::kProtocol, upstream), api);
 
     const Told told = read_error(body.value_or(""));
-    if (status == 402 || (status == 429 && told.quota)) {
-        return ours(upstream_failed(UpstreamFault::kQuota, upstream));
+    if (status == 402 || (status == 429 && told.quota) || told.billing) {
+        return ours(upstream_failed(UpstreamFault::kQuota, upstream), api);
     }
-    if (status == 429) return ours(upstream_rate_limited(upstream, bounded_wait(head.fields)));
+    if (status == 429) {
+        return ours(upstream_rate_limited(upstream, bounded_wait(head.fields)), api);
+    }
     if (!body || (status >= 500 && !told.error)) {
-        Explained alone = ours(status_alone(status, upstream));
+        Explained alone = ours(status_alone(status, upstream), api);
         alone.ours = status >= 500;
         return alone;
     }

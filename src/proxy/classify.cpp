@@ -84,7 +84,7 @@ std::optional<http::ApiError> choose_route(Exchange& x) {
         return http::model_not_allowed(x.asked_model, x.member->plan->name);
     }
     x.route = upstream::find_route(config, x.served_model, x.serve_as);
-    if (x.route.upstreams.empty()) return http::model_not_found(x.asked_model);
+    if (x.route.upstreams.empty()) return http::model_not_found(x.asked_model, x.api);
     return std::nullopt;
 }
 
@@ -134,6 +134,7 @@ bool kept_by_rule(const Exchange& x) {
         case http::Shape::kChat:
         case http::Shape::kCompletion:
         case http::Shape::kResponse:
+        case http::Shape::kMessage:
             return x.json.deterministic;
         case http::Shape::kEmbedding:
         case http::Shape::kOther:

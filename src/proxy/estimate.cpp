@@ -58,6 +58,7 @@ bool takes_limit(const Exchange& x) noexcept {
         case http::Shape::kChat:
         case http::Shape::kCompletion:
         case http::Shape::kResponse:
+        case http::Shape::kMessage:
             return true;
         case http::Shape::kEmbedding:
         case http::Shape::kOther:

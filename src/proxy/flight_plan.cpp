@@ -46,6 +46,7 @@ std::unique_ptr<FlightPlan> plan_flight(
     plan->request_id = x.id;
     plan->upstream = {x.snapshot->config, upstream};  // lives as long as its config
     plan->shape = x.endpoint->shape;
+    plan->api = x.api;
     plan->choices = x.json.choices;
     plan->limit_set = x.limit_own;
     plan->served_model = x.served_model;

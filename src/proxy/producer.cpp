@@ -178,7 +178,7 @@ Awaitable<Result<>> Producer::refused_by_upstream() {
     if (!http::body_tells_nothing(status)) body = co_await error_body();
     if (flight_->abandoned()) co_return fail(ErrorCode::kCancelled, "nobody listens any more");
     http::Explained told = http::explain_upstream_answer(
-        call_->head(), body, plan_->upstream->name, plan_->snapshot->secrets
+        call_->head(), body, plan_->upstream->name, plan_->snapshot->secrets, plan_->api
     );
     if (told.ours) {
         log::warn(

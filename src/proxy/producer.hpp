@@ -24,6 +24,7 @@ struct FlightPlan {
     upstream::CallRequest request;       // its body points into `body`
     std::shared_ptr<const Buffer> body;  // as the client sent it, or with another model or options
     http::Shape shape = http::Shape::kOther;
+    http::Api api = http::Api::kOpenAi;
     std::uint64_t choices = 1;
     bool limit_set = false;
     bool usage_asked = false;  // of the stream, by the client or by us

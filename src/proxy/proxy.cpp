@@ -93,6 +93,7 @@ std::string make_request_id() {
 
 void decorate(Worker& worker, Exchange& x, http::Fields& fields) {
     fields.set("x-request-id", x.id);
+    if (x.api == http::Api::kAnthropic) fields.set("request-id", x.id);
     if (x.cache != CacheUse::kNone) {
         fields.set("x-cache", name_of(x.cache));
         if (x.cache == CacheUse::kHit) fields.set("age", std::to_string(x.age_s));
@@ -125,7 +126,12 @@ void decorate(Worker& worker, Exchange& x, http::Fields& fields) {
              .unit = unit_of(*state.cap)}
         );
     }
-    http::add_rate_headers(fields, states);
+    http::add_rate_headers(
+        fields,
+        states,
+        x.api,
+        std::chrono::floor<std::chrono::microseconds>(std::chrono::system_clock::now())
+    );
     if (!x.fallback.empty()) fields.set("x-weir-fallback", x.fallback);
     if (x.refusal) return;
     x.notice = notice_of(x);
@@ -138,6 +144,7 @@ Awaitable<> Proxy::serve(ClientStream& client) {
     x.id = client.id();
     x.snapshot = worker_.snapshot;
     x.path = std::string(client.head().path());
+    x.api = http::api_of(x.path);
     const InProgress counted(worker_.exchanges);
     const Problem problem = co_await run(x, client);
     if (problem) co_await tell_error(worker_, x, client, *problem);

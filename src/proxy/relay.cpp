@@ -155,7 +155,7 @@ Awaitable<> tell_error(
     Worker& worker, Exchange& x, ClientStream& client, const http::ApiError& error
 ) {
     x.error_code = error.code.empty() ? error.type : error.code;
-    http::Response answer = error.response();
+    http::Response answer = error.response(x.api, x.id);
     decorate(worker, x, answer.fields);
     mark_head(x, answer.status);
     const bool sent = co_await client.send(answer);
@@ -229,7 +229,7 @@ Awaitable<Relayed> relay_flight(
                     co_return Relayed::kDone;
                 }
                 const std::string event =
-                    (next.end.error ? *next.end.error : http::internal_error()).event();
+                    (next.end.error ? *next.end.error : http::internal_error()).event(x.api);
                 bool told = co_await client.write({event});
                 if (told) told = co_await client.finish();
                 x.client_gone = !told;

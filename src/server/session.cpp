@@ -328,7 +328,10 @@ Awaitable<bool> Session::serve_one() {
             "a handler threw", {{"id", std::string_view(id_)}, {"what", std::string_view(failure)}}
         );
         if (answer_ == Answer::kInPieces || answer_ == Answer::kPromised) abort();
-        if (answer_ == Answer::kNone) (void)co_await send(http::internal_error().response());
+        if (answer_ == Answer::kNone) {
+            const http::Api api = http::api_of(head_.path());
+            (void)co_await send(http::internal_error().response(api, id_));
+        }
         tell_answered(http::internal_error(), !gone_);
     }
     watcher_.reset();

@@ -230,19 +230,6 @@ TEST(StreamWatchResponse, ReadsNamedEvents) {
 
 TEST(StreamWatchOther, KnowsTheTerminalsOfOtherStreams) {
     const Given given{.shape = Shape::kOther};
-    const std::string start = R"({"type":"message_start"})";
-    EXPECT_EQ(ending({start, R"({"type":"message_stop"})"}, given), Ending::kWhole);
-    EXPECT_EQ(ending({start}, given), Ending::kBroken);
-    EXPECT_EQ(ending({start, R"({"type":"error","error":{}})"}, given), Ending::kError);
-    EXPECT_EQ(
-        ending(
-            {start,
-             R"({"type":"message_delta","delta":{"stop_reason":"refusal"}})",
-             R"({"type":"message_stop"})"},
-            given
-        ),
-        Ending::kWholeNoCache
-    );
     EXPECT_EQ(ending({R"({"type":"speech.audio.done"})"}, given), Ending::kWhole);
     EXPECT_EQ(ending({R"({"type":"image_generation.partial_image"})"}, given), Ending::kBroken);
     EXPECT_EQ(ending({R"({"type":"image_generation.completed"})"}, given), Ending::kWhole);
@@ -254,6 +241,90 @@ TEST(StreamWatchOther, KnowsTheTerminalsOfOtherStreams) {
     );
     EXPECT_EQ(ending({R"({"x":1})"}, given), Ending::kWholeNoCache);
     EXPECT_EQ(ending({}, given), Ending::kBroken);
+}
+
+std::string stopped_by(const std::string& reason) {
+    return R"({"type":"message_delta","delta":{"stop_reason":)" + reason +
+           R"(,"stop_sequence":null},"usage":{"output_tokens":3}})";
+}
+
+TEST(StreamWatchMessage, EndsWithMessageStop) {
+    const Given given{.shape = Shape::kMessage, .limit_set = true};
+    const std::string start = R"({"type":"message_start","message":{"stop_reason":null}})";
+    const std::string ping = R"({"type":"ping"})";
+    const std::string stop = R"({"type":"message_stop"})";
+    const std::string end = stopped_by(R"("end_turn")");
+    const std::string text =
+        R"({"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"message_stop"}})";
+    EXPECT_EQ(ending({start, ping, text, end, stop}, given), Ending::kWhole);
+    EXPECT_EQ(ending({start, text, end}, given), Ending::kBroken);
+    EXPECT_EQ(ending({start, text, end, kDone}, given), Ending::kBroken);
+    EXPECT_EQ(ending({start, ping}, given), Ending::kBroken);
+    EXPECT_EQ(ending({}, given), Ending::kBroken);
+    // No reason why: nothing that we know is missing, but it is not kept.
+    EXPECT_EQ(ending({start, text, stop}, given), Ending::kWholeNoCache);
+    EXPECT_EQ(ending({start, text, stopped_by("null"), stop}, given), Ending::kWholeNoCache);
+    // An event of a later version is no fault.
+    EXPECT_EQ(ending({start, R"({"type":"news"})", end, stop}, given), Ending::kWhole);
+    EXPECT_EQ(ending({start, "not JSON", end, stop}, given), Ending::kWholeNoCache);
+    EXPECT_EQ(
+        ending({start, R"({"type":"error","error":{"type":"overloaded_error"}})"}, given),
+        Ending::kError
+    );
+    EXPECT_EQ(ending({start, R"({"error":{"message":"x"}})"}, given), Ending::kError);
+    // Behind the end nothing matters.
+    EXPECT_EQ(ending({start, end, stop, R"({"type":"error"})"}, given), Ending::kWhole);
+}
+
+TEST(StreamWatchMessage, ReadsNamedEvents) {
+    StreamWatch watch(Shape::kMessage, 1, true);
+    watch.see("event: content_block_delta\ndata: {\"delta\":{\"text\":\"message_stop\"}}\n\n");
+    EXPECT_FALSE(watch.terminal_seen());
+    watch.see("event: message_delta\ndata: {\"delta\":{\"stop_reason\":\"tool_use\"}}\n\n");
+    watch.see("event: message_stop\ndata: {}\n\n");
+    EXPECT_TRUE(watch.terminal_seen());
+    EXPECT_EQ(watch.end(""), Ending::kWhole);
+
+    StreamWatch hidden(Shape::kMessage, 1, true);
+    hidden.see("event: content_block_delta\ndata: {}\nevent: error\ndata: {}\n\n");
+    EXPECT_EQ(hidden.end(""), Ending::kError);
+
+    StreamWatch failed(Shape::kMessage, 1, true);
+    failed.see("event: error\ndata: {\"type\":\"error\",\"error\":{}}\n\n");
+    EXPECT_EQ(failed.end(""), Ending::kError);
+}
+
+TEST(StreamWatchMessage, KeepsWhatEndedForAReasonThatMayBeKept) {
+    struct Reason {
+        const char* name;
+        Ending limited;    // the client set a limit, as it has to
+        Ending unlimited;  // or another one than the client's own held
+    };
+    for (const Reason& one : {
+             Reason{"end_turn", Ending::kWhole, Ending::kWhole},
+             Reason{"stop_sequence", Ending::kWhole, Ending::kWhole},
+             Reason{"tool_use", Ending::kWhole, Ending::kWhole},
+             Reason{"max_tokens", Ending::kWhole, Ending::kWholeNoCache},
+             Reason{"pause_turn", Ending::kWholeNoCache, Ending::kWholeNoCache},
+             Reason{"refusal", Ending::kWholeNoCache, Ending::kWholeNoCache},
+             Reason{"model_context_window_exceeded", Ending::kWholeNoCache, Ending::kWholeNoCache},
+             Reason{"news", Ending::kWholeNoCache, Ending::kWholeNoCache},
+         }) {
+        const std::string quoted = "\"" + std::string(one.name) + "\"";
+        const std::string plain = R"({"type":"message","stop_reason":)" + quoted + "}";
+        for (const bool limited : {true, false}) {
+            const Ending expected = limited ? one.limited : one.unlimited;
+            EXPECT_EQ(
+                ending(
+                    {R"({"type":"message_start"})", stopped_by(quoted), R"({"type":"message_stop"})"
+                    },
+                    {.shape = Shape::kMessage, .limit_set = limited}
+                ),
+                expected
+            ) << one.name;
+            EXPECT_EQ(judge_json(Shape::kMessage, plain, limited), expected) << one.name;
+        }
+    }
 }
 
 struct Judged {
@@ -313,6 +384,9 @@ TEST(JudgeJson, SaysWhatAnAnswerIs) {
          false,
          Ending::kWholeNoCache},
         {Shape::kResponse, R"({"error":{"message":"x"}})", false, Ending::kError},
+        {Shape::kMessage, R"({"type":"message","stop_reason":null})", true, Ending::kWholeNoCache},
+        {Shape::kMessage, R"({"type":"error","error":{"type":"x"}})", true, Ending::kError},
+        {Shape::kMessage, R"({"type":"message","stop_reason":"end_turn")", true, Ending::kBroken},
         {Shape::kOther, R"({"results":[]})", false, Ending::kWhole},
         {Shape::kOther, R"({"error":"x"})", false, Ending::kError},
     };

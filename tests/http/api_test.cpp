@@ -37,7 +37,7 @@ TEST(Api, OpenEndpointsHaveTheirShapes) {
              Row{"/v1/audio/speech", Shape::kOther, true, false, true},
              Row{"/v1/audio/transcriptions", Shape::kOther, false, false, true},
              Row{"/v1/audio/translations", Shape::kOther, false, false, true},
-             Row{"/v1/messages", Shape::kOther, true, false, true},
+             Row{"/v1/messages", Shape::kMessage, true, true, true},
              Row{"/v1/messages/count_tokens", Shape::kOther, true, false, false},
          }) {
         const Endpoint* endpoint = found("POST", row.path);
@@ -48,6 +48,22 @@ TEST(Api, OpenEndpointsHaveTheirShapes) {
         EXPECT_EQ(endpoint->cacheable, row.cacheable) << row.path;
         EXPECT_EQ(endpoint->counts, row.counts) << row.path;
         EXPECT_TRUE(endpoint->group.empty()) << row.path;
+    }
+}
+
+TEST(Api, MessagesAndAllBelowAreAnthropics) {
+    for (const char* const path :
+         {"/v1/messages",
+          "/v1/messages/",
+          "/v1/messages/count_tokens",
+          "/v1/messages/batches/b/results",
+          "/v1/messages/nothing"}) {
+        EXPECT_EQ(api_of(path), Api::kAnthropic) << path;
+    }
+    for (const char* const path :
+         {"/v1/messagesx", "/v1/chat/completions", "/v1/threads/t/messages", "/messages", "/v1", ""
+         }) {
+        EXPECT_EQ(api_of(path), Api::kOpenAi) << path;
     }
 }
 

@@ -12,6 +12,7 @@
 #include "weir/http/crossing.hpp"
 #include "weir/http/sse.hpp"
 
+#include "http/random_message.hpp"
 #include "http/random_response.hpp"
 #include "http/random_stream.hpp"
 
@@ -34,7 +35,7 @@ std::string written(Random& random, Shape shape, const std::vector<Json>& events
         }
         out += "data: " + event.dump() + line + line;
     }
-    if (shape != Shape::kResponse) out += "data: [DONE]" + line + line;
+    if (has_usage_chunk(shape)) out += "data: [DONE]" + line + line;
     return out;
 }
 
@@ -97,6 +98,13 @@ TEST(CrossingProperty, ResponsesAreThereAndBackTheSame) {
     Random random("ResponsesAreThereAndBackTheSame");
     for (int round = 0; round < 500 && !testing::Test::HasFatalFailure(); ++round) {
         cross(random, Shape::kResponse, test::random_response_stream(random));
+    }
+}
+
+TEST(CrossingProperty, MessagesAreThereAndBackTheSame) {
+    Random random("MessagesAreThereAndBackTheSame");
+    for (int round = 0; round < 500 && !testing::Test::HasFatalFailure(); ++round) {
+        cross(random, Shape::kMessage, test::random_message_stream(random));
     }
 }
 

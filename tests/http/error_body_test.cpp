@@ -362,5 +362,62 @@ TEST(KnownCodes, AreTheDocumentedOnes) {
     EXPECT_EQ(bodies_full().retry_after, seconds(1));
 }
 
+TEST(AnthropicError, HasItsShapeAndATypeForEachStatus) {
+    struct Row {
+        ApiError error;
+        int status;
+        const char* type;
+    };
+    SpentCap cap = sample_cap();
+    const std::vector<Row> rows = {
+        {invalid_json("The body is not valid JSON."), 400, "invalid_request_error"},
+        {missing_key(), 401, "authentication_error"},
+        {model_not_allowed("claude-x", "plus"), 403, "permission_error"},
+        {closed_endpoint("/v1/messages/batches", "plus", "message_batches"), 403, "permission_error"
+        },
+        {model_not_found("claude-x", Api::kAnthropic), 404, "not_found_error"},
+        {wrong_method("GET", "/v1/messages", "POST"), 405, "invalid_request_error"},
+        {body_too_large(64 << 20), 413, "request_too_large"},
+        {encoded_body("gzip"), 415, "invalid_request_error"},
+        {cap_reached(cap), 429, "rate_limit_error"},
+        {upstream_rate_limited("claude", seconds(2)), 429, "rate_limit_error"},
+        {internal_error(), 500, "api_error"},
+        {upstream_failed(UpstreamFault::kConnect, "claude"), 502, "api_error"},
+        {storage_down(), 503, "overloaded_error"},
+        {upstream_failed(UpstreamFault::kQuota, "claude"), 503, "api_error"},
+        {upstream_failed(UpstreamFault::kFirstByteTimeout, "claude"), 504, "timeout_error"},
+    };
+    for (const Row& row : rows) {
+        const Response answer = row.error.response(Api::kAnthropic, "req_1");
+        EXPECT_EQ(answer.status, row.status);
+        const nlohmann::json expected = {
+            {"type", "error"},
+            {"error", {{"type", row.type}, {"message", row.error.message}}},
+            {"request_id", "req_1"}
+        };
+        EXPECT_EQ(nlohmann::json::parse(answer.body), expected) << answer.body;
+        // The same fields as OpenAI's, and the same word in the log.
+        EXPECT_EQ(answer.error, row.error.response().error);
+        EXPECT_EQ(answer.fields.size(), row.error.response().fields.size());
+    }
+}
+
+TEST(AnthropicError, IsAnErrorEventInAStream) {
+    const ApiError error = upstream_failed(UpstreamFault::kBrokeOff, "claude");
+    const std::string event = error.event(Api::kAnthropic);
+    ASSERT_TRUE(event.starts_with("event: error\ndata: {")) << event;
+    ASSERT_TRUE(event.ends_with("}\n\n")) << event;
+    const auto json = nlohmann::json::parse(event.substr(19));
+    EXPECT_EQ(json["type"], "error");
+    EXPECT_EQ(json["error"]["type"], "api_error");
+    EXPECT_EQ(json.size(), 2U);
+}
+
+TEST(AnthropicError, SaysWhichUpstreamItTakes) {
+    const std::string message = model_not_found("claude-x", Api::kAnthropic).message;
+    EXPECT_NE(message.find("'kind: anthropic'"), std::string::npos) << message;
+    EXPECT_EQ(model_not_found("claude-x").message.find("anthropic"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace weir::http

@@ -116,12 +116,21 @@ TEST(Acts, ToolsOfTheUpstreamAreSeen) {
         R"({"enable_search":true})",
         R"({"plugins":[{"id":"web"}]})",
         R"({"mcp_servers":[{"url":"x"}]})",
+        R"({"tools":[{"type":"web_search_20250305","name":"web_search"}]})",
+        R"({"tools":[{"type":"web_fetch_20250910","name":"web_fetch"}]})",
+        R"({"tools":[{"type":"code_execution_20250825","name":"code_execution"}]})",
+        R"({"tools":[{"type":"computer_use_preview"}]})",
+        R"({"tools":[{"type":"bash_2025012x"}]})",
+        R"({"tools":[{"type":"bash_202501240"}]})",
     };
     for (const char* const body : acting) EXPECT_TRUE(read(body).acts) << body;
     const char* const not_acting[] = {
         R"({"tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object"}}}]})",
         R"({"tools":[{"type":"custom","name":"c"}]})",
         R"({"tools":[]})",
+        R"({"tools":[{"name":"f","input_schema":{"type":"object"}}]})",
+        R"({"tools":[{"type":"computer_20250124","name":"computer"},{"type":"bash_20250124"}]})",
+        R"({"tools":[{"type":"text_editor_20250728"},{"type":"memory_20250818"}]})",
         R"({"web_search_options":null,"enable_search":false})",
         R"({"tools":[{"type":"function","function":{"parameters":{"properties":{"web_search":{}}}}}]})",
         R"({"messages":[{"role":"user","content":"x","type":"web_search"}]})",

@@ -39,6 +39,27 @@ TEST(RateHeaders, SpeakOpenAIsAndTheIetfsLanguage) {
     EXPECT_EQ(fields.size(), 5u);
 }
 
+TEST(RateHeaders, SpeakAnthropicsLanguageOnItsPaths) {
+    RateState cap = state("claude-*", 100, 42);
+    cap.next_free = seconds(3600);
+    cap.full_reset = std::chrono::hours(4);
+    RateState tokens = state("tokens", 1000, 7);
+    tokens.unit = RateUnit::kTokens;
+    tokens.full_reset = microseconds(1);
+    const WallTime now{microseconds(1'700'749'930'000'000)};  // 2023-11-23 14:32:10 UTC
+    Fields fields;
+    add_rate_headers(fields, std::vector{cap, tokens}, Api::kAnthropic, now);
+    EXPECT_EQ(fields.find("anthropic-ratelimit-requests-limit"), "100");
+    EXPECT_EQ(fields.find("anthropic-ratelimit-requests-remaining"), "42");
+    EXPECT_EQ(fields.find("anthropic-ratelimit-requests-reset"), "2023-11-23T18:32:10Z");
+    EXPECT_EQ(fields.find("anthropic-ratelimit-tokens-limit"), "1000");
+    EXPECT_EQ(fields.find("anthropic-ratelimit-tokens-remaining"), "7");
+    EXPECT_EQ(fields.find("anthropic-ratelimit-tokens-reset"), "2023-11-23T14:32:11Z");
+    EXPECT_TRUE(fields.find("ratelimit-policy"));
+    EXPECT_TRUE(fields.find("ratelimit"));
+    EXPECT_EQ(fields.size(), 8u);
+}
+
 TEST(RateHeaders, SecondsAreRoundedUpAndLeftOutWhenNothingIsUsed) {
     RateState used = state("a", 10, 9);
     used.next_free = microseconds(1);

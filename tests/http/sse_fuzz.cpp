@@ -39,8 +39,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     require(joined + whole.rest() == text);
 
     for (const http::Shape shape :
-         {http::Shape::kChat, http::Shape::kCompletion, http::Shape::kResponse, http::Shape::kOther
-         }) {
+         {http::Shape::kChat,
+          http::Shape::kCompletion,
+          http::Shape::kResponse,
+          http::Shape::kMessage,
+          http::Shape::kOther}) {
         http::StreamWatch watch(shape, 1, false);
         for (const std::string& block : blocks) watch.see(block);
         (void)watch.end(whole.rest());

@@ -82,9 +82,11 @@ TEST(Usage, IsReadInEverySpelling) {
         EXPECT_EQ(of_json(Shape::kEmbedding, R"({"data":[1],)" + tail), one.expected) << usage;
         EXPECT_EQ(of_json(Shape::kResponse, R"({"status":"completed",)" + tail), one.expected)
             << usage;
-        EXPECT_EQ(of_json(Shape::kOther, R"({"type":"message",)" + tail), one.expected) << usage;
+        EXPECT_EQ(of_json(Shape::kMessage, R"({"type":"message",)" + tail), one.expected) << usage;
         EXPECT_EQ(of_stream(Shape::kChat, {R"({"choices":[],)" + tail}), one.expected) << usage;
         EXPECT_EQ(of_stream(Shape::kOther, {"{" + tail}), one.expected) << usage;
+        EXPECT_EQ(of_stream(Shape::kMessage, {R"({"type":"message_delta",)" + tail}), one.expected)
+            << usage;
         EXPECT_EQ(
             of_stream(
                 Shape::kResponse, {R"({"type":"response.completed","response":{)" + tail + "}"}
@@ -135,16 +137,16 @@ TEST(Usage, OfAnthropicsStreamIsPutTogether) {
         R"({"type":"message_start","message":{"usage":{"input_tokens":10,"cache_read_input_tokens":100,"cache_creation_input_tokens":1000,"output_tokens":1}}})";
     const std::string_view delta =
         R"({"type":"message_delta","delta":{},"usage":{"output_tokens":15}})";
-    EXPECT_EQ(of_stream(Shape::kOther, {start}), (Usage{1110, 100, 1}));
-    EXPECT_EQ(of_stream(Shape::kOther, {start, delta}), (Usage{1110, 100, 15}));
-    EXPECT_EQ(of_stream(Shape::kOther, {delta}), (Usage{0, 0, 15}));
+    EXPECT_EQ(of_stream(Shape::kMessage, {start}), (Usage{1110, 100, 1}));
+    EXPECT_EQ(of_stream(Shape::kMessage, {start, delta}), (Usage{1110, 100, 15}));
+    EXPECT_EQ(of_stream(Shape::kMessage, {delta}), (Usage{0, 0, 15}));
     const std::string_view later =
         R"({"type":"message_delta","usage":{"input_tokens":2000,"cache_read_input_tokens":500,"output_tokens":40}})";
-    EXPECT_EQ(of_stream(Shape::kOther, {start, delta, later}), (Usage{2500, 500, 40}));
+    EXPECT_EQ(of_stream(Shape::kMessage, {start, delta, later}), (Usage{2500, 500, 40}));
     // Some send the start's numbers as 0 with the last event.
     const std::string_view zeros =
         R"({"type":"message_delta","usage":{"input_tokens":0,"output_tokens":41}})";
-    EXPECT_EQ(of_stream(Shape::kOther, {start, zeros}), (Usage{1110, 100, 41}));
+    EXPECT_EQ(of_stream(Shape::kMessage, {start, zeros}), (Usage{1110, 100, 41}));
 }
 
 TEST(Usage, OfAResponsesStreamStandsInItsTerminal) {

@@ -94,7 +94,12 @@ std::vector<Rule> endpoints() {
             ""
         ),
         twice("speech", {R"({"model":"m","input":"x"})", "/v1/audio/speech"}, "", ""),
-        twice("messages", {R"({"model":"m","messages":[]})", "/v1/messages"}, "", ""),
+        twice(
+            "counting for messages",
+            {R"({"model":"m","messages":[]})", "/v1/messages/count_tokens"},
+            "",
+            ""
+        ),
         twice("counting", {response(), "/v1/responses/input_tokens"}, "", ""),
     };
 }

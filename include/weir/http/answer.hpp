@@ -2,7 +2,8 @@
 // parser's memory is the thread's own.
 //
 // A stream is whole when every choice has finished and the API's own terminal came ([DONE];
-// response.completed or .incomplete for responses). JSON is whole when it parses and has no error
+// response.completed or .incomplete for responses; message_stop behind a stop_reason for messages).
+// JSON is whole when it parses and has no error
 // member. What is whole may still not be worth keeping; docs/cache.md has the list.
 #pragma once
 
@@ -19,8 +20,9 @@ enum class Ending : std::uint8_t {
     kWhole,         // complete; may be cached
     kWholeNoCache,  // complete for the client, but not to be kept: no [DONE] though all choices
                     // finished; [DONE] with fewer choices than asked for; finish_reason length that
-                    // the client did not set a limit for, content_filter or one we do not know;
-                    // response.failed; a chunk that is not JSON; a last line without its blank line
+                    // the client did not set a limit for, content_filter or one we do not know (of
+                    // messages: refusal, pause_turn, ...); response.failed; a chunk that is not
+                    // JSON; a last line without its blank line
     kBroken,        // ended too early: the client must see an error
     kError,         // carries an error event or object of the upstream
 };
@@ -56,9 +58,11 @@ public:
 private:
     void see_choices(std::string_view json, bool& usage_only);
     void see_response(std::string_view json, std::string_view event);
+    void see_message(std::string_view json, std::string_view event);
     void see_other(std::string_view json, std::string_view event);
     void finish(std::uint64_t index, std::string_view reason);
     void note(const std::optional<Usage>& usage) noexcept;
+    void note_totals(Usage usage) noexcept;
     [[nodiscard]] bool choices_done() const noexcept;
     [[nodiscard]] Ending judge() const noexcept;
 
@@ -71,6 +75,7 @@ private:
     bool any_ = false;             // some event had data
     bool bad_chunk_ = false;       // one whose data was not JSON
     bool needs_terminal_ = false;  // kOther: it began as a stream whose terminal we know
+    bool stopped_ = false;         // kMessage: its stop_reason came
     bool terminal_ = false;
     bool error_ = false;
     bool no_cache_ = false;

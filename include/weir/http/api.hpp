@@ -9,7 +9,14 @@ namespace weir::http {
 
 // Whose shapes the answers have (how a whole answer is known, what crosses between stream and
 // JSON).
-enum class Shape : std::uint8_t { kChat, kCompletion, kEmbedding, kResponse, kOther };
+enum class Shape : std::uint8_t { kChat, kCompletion, kEmbedding, kResponse, kMessage, kOther };
+
+// Whose API an endpoint belongs to: in whose shape refusals and rate headers are told, and which
+// kind of upstream serves it.
+enum class Api : std::uint8_t {
+    kOpenAi,
+    kAnthropic,  // /v1/messages and below
+};
 
 enum class Access : std::uint8_t {
     kOpen,    // stateless
@@ -38,6 +45,9 @@ struct Found {
 // readers could understand differently (dot segments, encoded or not, empty segments, %00, doubly
 // encoded bytes) are kUnknown.
 [[nodiscard]] Found find_endpoint(std::string_view method, std::string_view path) noexcept;
+// Of a path that begins with "/v1", known or not: who asks for what is not there, or without a key,
+// is told so in its API's own shape.
+[[nodiscard]] Api api_of(std::string_view path) noexcept;
 // "chat/completions" of "/v1/chat/completions": what globs on endpoints are matched with. Empty:
 // not behind "/v1/".
 [[nodiscard]] std::string_view path_behind_v1(std::string_view path) noexcept;

@@ -1,6 +1,6 @@
-// Between a streamed and a plain answer, both ways, for chat/completions, completions and
-// responses. Pure. Every field survives, unknown ones of vendors included; docs/cache.md says how
-// the parts of a stream add up.
+// Between a streamed and a plain answer, both ways, for chat/completions, completions,
+// responses and messages. Pure. Every field survives, unknown ones of vendors included;
+// docs/cache.md says how the parts of a stream add up.
 #pragma once
 
 #include <string>
@@ -28,7 +28,7 @@ namespace weir::http {
 // A whole answer as the blocks of a stream, each with its blank line. Chunks: for each choice one
 // with all that it says and one with its finish_reason, then usage (if `include_usage`), then
 // [DONE]. Responses: their events in the official order; the last has the answer as it is.
-// REQUIRES: crosses(shape).
+// Messages: the same, each text and each input of a tool in one piece. REQUIRES: crosses(shape).
 [[nodiscard]] Result<std::vector<std::string>> json_to_stream(
     Shape shape, std::string_view json, bool include_usage
 );

@@ -1,6 +1,8 @@
-// Every error text that a client sees is made here, in OpenAI's shape:
-// {"error":{"message":...,"type":...,"param":...,"code":...}}. Texts say what happened, why, and
-// what to do; they never hold a key, an address or an upstream's raw text.
+// Every error text that a client sees is made here, in the shape of the API that was asked.
+// OpenAI's:
+// {"error":{"message":...,"type":...,"param":...,"code":...}}. Anthropic's:
+// {"type":"error","error":{"type":...,"message":...},"request_id":...}. Texts say what happened,
+// why, and what to do; they never hold a key, an address or an upstream's raw text.
 #pragma once
 
 #include <chrono>
@@ -9,12 +11,14 @@
 #include <string>
 #include <string_view>
 
+#include "weir/http/api.hpp"
 #include "weir/http/message.hpp"
 
 namespace weir::http {
 
 struct ApiError {
     int status = 400;
+    // OpenAI's; Anthropic's follows from the status.
     std::string type;  // "invalid_request_error", "insufficient_quota", "requests", "server_error"
     std::string code;  // empty: null
     std::string message;
@@ -23,10 +27,12 @@ struct ApiError {
     bool should_not_retry = false;  // adds x-should-retry: false
     std::string allow;              // with 405: the methods that the path takes
 
-    [[nodiscard]] std::string body() const;   // the JSON object
-    [[nodiscard]] std::string event() const;  // "data: {...}\n\n", in the middle of a stream
-    [[nodiscard]] Response response() const;  // with content-type, retry-after, x-should-retry,
-                                              // allow, www-authenticate
+    // The JSON object. `request_id`: Anthropic's has it in it; empty: left out.
+    [[nodiscard]] std::string body(Api api = Api::kOpenAi, std::string_view request_id = {}) const;
+    // In the middle of a stream: "data: {...}\n\n", with `event: error` before it in Anthropic's.
+    [[nodiscard]] std::string event(Api api = Api::kOpenAi) const;
+    // With content-type, retry-after, x-should-retry, allow, www-authenticate.
+    [[nodiscard]] Response response(Api api = Api::kOpenAi, std::string_view request_id = {}) const;
 };
 
 [[nodiscard]] ApiError malformed_request(int status, std::string message);  // framing, limits
@@ -42,7 +48,8 @@ struct ApiError {
     std::string_view path, std::string_view plan, std::string_view opens
 );                                                                                        // 403
 [[nodiscard]] ApiError model_not_allowed(std::string_view model, std::string_view plan);  // 403
-[[nodiscard]] ApiError model_not_found(std::string_view model);    // 404: no upstream serves it
+// 404: no upstream serves it; of Anthropic's API, none of `kind: anthropic`.
+[[nodiscard]] ApiError model_not_found(std::string_view model, Api api = Api::kOpenAi);
 [[nodiscard]] ApiError body_too_large(std::uint64_t limit_bytes);  // 413
 [[nodiscard]] ApiError encoded_body(std::string_view encoding);    // 415
 [[nodiscard]] ApiError bodies_full();                              // 503, retry-after 1

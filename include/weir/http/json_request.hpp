@@ -102,8 +102,9 @@ struct JsonRequest {
     std::vector<UnclearLimit> unclear_limits;
     std::uint64_t choices = 1;  // answers: `n`, times the prompts of a list of prompts
     bool store = false;  // "store": true, a wish that an answer from the cache does not fulfil
-    // The upstream itself acts or searches for this answer: a tool of a type other than `function`
-    // and `custom`, `web_search_options` and what vendors call theirs. (Whatever it finds is of its
+    // The upstream itself acts or searches for this answer: a tool of a type other than `function`,
+    // `custom` and those that Anthropic's clients run themselves (computer_20250124, ...),
+    // `web_search_options` and what vendors call theirs. (Whatever it finds is of its
     // time, and whatever it does is to happen each time.)
     bool acts = false;
     bool deterministic = false;  // temperature 0, or a seed

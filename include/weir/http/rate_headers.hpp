@@ -1,5 +1,6 @@
-// x-ratelimit-*, RateLimit-Policy and RateLimit from the state of a key's caps. Pure.
-// Sources: OpenAI's rate-limit guide; draft-ietf-httpapi-ratelimit-headers-11.
+// x-ratelimit-* (or anthropic-ratelimit-*), RateLimit-Policy and RateLimit from the state of a
+// key's caps. Pure. Sources: OpenAI's and Anthropic's rate-limit guides;
+// draft-ietf-httpapi-ratelimit-headers-11.
 #pragma once
 
 #include <chrono>
@@ -7,6 +8,8 @@
 #include <span>
 #include <string>
 
+#include "weir/base/time_zone.hpp"
+#include "weir/http/api.hpp"
 #include "weir/http/message.hpp"
 
 namespace weir::http {
@@ -34,7 +37,10 @@ struct RateState {
 // longest reset) cap on messages, the same with -tokens of the tightest token cap, and
 // RateLimit-Policy / RateLimit with all caps. `qu` there is "tokens", "usd-cents" (rounded down:
 // never more than there is) or "concurrent-requests"; its default, "requests", is left out.
-// Nothing for an empty span.
-void add_rate_headers(Fields& fields, std::span<const RateState> caps);
+// For Anthropic's API the first six are anthropic-ratelimit-requests-limit and so on, and their
+// reset is a time (RFC 3339, rounded up to seconds from `now`). Nothing for an empty span.
+void add_rate_headers(
+    Fields& fields, std::span<const RateState> caps, Api api = Api::kOpenAi, WallTime now = {}
+);
 
 }  // namespace weir::http

@@ -1,9 +1,10 @@
 // What a client sees of an upstream's answer that is not 2xx. Pure.
 //
 // 4xx: as it is, secrets taken out. 401, 403 and 3xx are ours to mend, not the client's: 502. 429
-// becomes requests / rate_limit_exceeded with a bounded retry-after, or 503 when the account is out
-// of money. 5xx: the status stays; the body is passed on only if it is an error object of OpenAI's
-// shape.
+// becomes requests / rate_limit_exceeded with a bounded retry-after. An account out of money,
+// however the API says that, is 503. Other 5xx: the status stays; the body is passed on only if it
+// has an error object, of OpenAI's shape or Anthropic's. What is ours is told in the shape of
+// `api`, without a request's id: several may get it.
 #pragma once
 
 #include <optional>
@@ -11,6 +12,7 @@
 #include <string>
 #include <string_view>
 
+#include "weir/http/api.hpp"
 #include "weir/http/message.hpp"
 
 namespace weir::http {
@@ -30,7 +32,8 @@ struct Explained {
     const ResponseHead& head,
     std::optional<std::string_view> body,
     std::string_view upstream,
-    std::span<const std::string> secrets
+    std::span<const std::string> secrets,
+    Api api = Api::kOpenAi
 );
 
 }  // namespace weir::http

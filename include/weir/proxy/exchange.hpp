@@ -42,6 +42,7 @@ struct Exchange {
     Deadline::Clock::time_point begun;
     SnapshotPtr snapshot;
     std::string path;
+    http::Api api = http::Api::kOpenAi;  // in whose shape it is answered where we answer
     // 2 authenticate
     const Member* member = nullptr;  // owned by *snapshot
     // 3 endpoint

@@ -93,7 +93,8 @@ private:
 
 // x-weir-notice: caps that are nearly used up, and those of `mode: warn` that are. Empty: none.
 [[nodiscard]] std::string notice_of(const Exchange& x);
-// x-request-id, x-cache and age, rate headers: every answer to a known key carries them.
+// x-request-id (for Anthropic's API request-id as well), x-cache and age, rate headers: every
+// answer to a known key carries them.
 void decorate(Worker& worker, Exchange& x, http::Fields& fields);
 // "req_" and 24 hex digits.
 [[nodiscard]] std::string make_request_id();
