@@ -173,9 +173,9 @@ DemoAnswer whole(const Json& json) {
     return answer;
 }
 
-DemoAnswer refuse(const http::ApiError& error) {
+DemoAnswer refuse(const http::ApiError& error, http::Api api) {
     DemoAnswer answer;
-    answer.whole = error.response();
+    answer.whole = error.response(api);
     return answer;
 }
 
@@ -189,25 +189,29 @@ DemoAnswer demo_answer(
         std::string_view path;
         Maker make;
     };
-    static constexpr std::array<Route, 4> kRoutes = {{
+    static constexpr std::array<Route, 6> kRoutes = {{
         {"/v1/chat/completions", demo::chat_completion},
         {"/v1/completions", demo::completion},
         {"/v1/responses", demo::response},
         {"/v1/embeddings",
          [](const demo::Json& json, const DemoStamp&) { return demo::embeddings(json); }},
+        {"/v1/messages", demo::message},
+        {"/v1/messages/count_tokens",
+         [](const demo::Json& json, const DemoStamp&) { return demo::count_message_tokens(json); }},
     }};
     constexpr std::string_view kModelsPath = "/v1/models";
 
     const auto path = head.path();
+    const http::Api api = http::api_of(path);
     const bool is_models = path.starts_with(kModelsPath) &&
                            (path.size() == kModelsPath.size() || path[kModelsPath.size()] == '/');
     const auto* const route = std::ranges::find(kRoutes, path, &Route::path);
     if (!is_models && route == kRoutes.end()) {
-        return demo::refuse(http::unknown_path(head.method, path));
+        return demo::refuse(http::unknown_path(head.method, path), api);
     }
     const std::string_view allowed = is_models ? "GET" : "POST";
     if (head.method != allowed) {
-        return demo::refuse(http::wrong_method(head.method, path, allowed));
+        return demo::refuse(http::wrong_method(head.method, path, allowed), api);
     }
     if (is_models) {
         return demo::models(
@@ -216,7 +220,7 @@ DemoAnswer demo_answer(
         );
     }
     const auto json = demo::read_body(body);
-    if (!json) return demo::refuse(json.error());
+    if (!json) return demo::refuse(json.error(), api);
     return route->make(*json, stamp);
 }
 

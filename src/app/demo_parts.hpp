@@ -45,11 +45,13 @@ struct Speech {
 
 [[nodiscard]] std::string dump(const Json& json);
 [[nodiscard]] DemoAnswer whole(const Json& json);
-[[nodiscard]] DemoAnswer refuse(const http::ApiError& error);
+[[nodiscard]] DemoAnswer refuse(const http::ApiError& error, http::Api api = http::Api::kOpenAi);
 
 [[nodiscard]] DemoAnswer chat_completion(const Json& body, const DemoStamp& stamp);
 [[nodiscard]] DemoAnswer completion(const Json& body, const DemoStamp& stamp);
 [[nodiscard]] DemoAnswer response(const Json& body, const DemoStamp& stamp);
 [[nodiscard]] DemoAnswer embeddings(const Json& body);
+[[nodiscard]] DemoAnswer message(const Json& body, const DemoStamp& stamp);
+[[nodiscard]] DemoAnswer count_message_tokens(const Json& body);
 
 }  // namespace weir::app::demo

@@ -30,8 +30,9 @@ struct DemoAnswer {
     [[nodiscard]] bool streamed() const noexcept { return !events.empty(); }
 };
 
-// Answers POST /v1/chat/completions, /v1/completions, /v1/responses, /v1/embeddings and GET
-// /v1/models, /v1/models/{id}; everything else is refused in OpenAI's shape. Never throws for
+// Answers POST /v1/chat/completions, /v1/completions, /v1/responses, /v1/embeddings,
+// /v1/messages, /v1/messages/count_tokens and GET /v1/models, /v1/models/{id}; everything else is
+// refused, each in the shape of its API. Never throws for
 // anything that `body` may hold.
 [[nodiscard]] DemoAnswer demo_answer(
     const http::RequestHead& head, std::string_view body, const DemoStamp& stamp
