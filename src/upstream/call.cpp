@@ -5,8 +5,7 @@
 
 #include <fmt/format.h>
 
-#include "weir/base/text.hpp"
-#include "weir/http/write.hpp"
+#include "request_head.hpp"
 
 namespace weir::upstream {
 namespace {
@@ -15,45 +14,12 @@ using std::chrono::steady_clock;
 
 // An upstream that stopped taking the request may still be sending why.
 constexpr std::chrono::seconds kLastWords{5};
-// More addresses than that are not tried: the time for each would be too short.
-constexpr std::size_t kAddressesTried = 8;
-constexpr std::chrono::milliseconds kShortestSlice{100};
-
 std::chrono::microseconds since(steady_clock::time_point begin) {
     return std::chrono::duration_cast<std::chrono::microseconds>(steady_clock::now() - begin);
 }
 
 Deadline in_or_never(std::chrono::milliseconds span) {
     return span.count() > 0 ? Deadline::in(span) : Deadline::never();
-}
-
-// Without the brackets of an IPv6 literal.
-std::string bare_host(const std::string& host) {
-    const bool bracketed = host.size() > 2 && host.front() == '[' && host.back() == ']';
-    return bracketed ? host.substr(1, host.size() - 2) : host;
-}
-
-std::string host_field(const config::Upstream& upstream) {
-    const std::string host = bare_host(upstream.host);
-    std::string out = host.find(':') == std::string::npos ? host : "[" + host + "]";
-    if (upstream.port != (upstream.tls ? 443 : 80)) out += ":" + std::to_string(upstream.port);
-    return out;
-}
-
-// Nothing in the request line may end it early: that would be a second request.
-bool is_one_line(std::string_view method, std::string_view target) {
-    const bool letters = std::ranges::all_of(method, [](char c) { return c >= 'A' && c <= 'Z'; });
-    const bool visible = std::ranges::all_of(target, [](char c) { return c > ' ' && c != '\x7f'; });
-    return !method.empty() && letters && target.starts_with('/') && visible;
-}
-
-std::uint64_t content_bytes(const CallRequest& request) {
-    return request.source != nullptr ? request.source_bytes.value_or(0) : request.body.size();
-}
-
-bool has_content(const CallRequest& request) {
-    return request.source != nullptr || !request.body.empty() || request.method == "POST" ||
-           request.method == "PUT" || request.method == "PATCH";
 }
 
 }  // namespace
@@ -76,16 +42,18 @@ Awaitable<Result<>> PooledCall::start(CallRequest request) {
     active_ = true;
     ++client_->active;
     if (stop_ != Stop::kNone) co_return end_stopped();
-    if (!is_one_line(request.method, request.target)) {
+    if (!is_request_line(request.method, request.target)) {
         co_return end(ErrorCode::kInternal, "not a request line");
     }
     const auto began = steady_clock::now();
     total_ = in_or_never(upstream_->timeouts.total).earlier(request.deadline);
     pool_ = client_->pool_for(*upstream_, key_);
-    const std::string head = request_head(request);
+    const std::string head = request_head(request, *upstream_, key_);
 
     // A source cannot be asked again, so nothing is risked on a connection that may be stale.
-    if (request.source == nullptr) connection_ = pool_->take();
+    if (request.source == nullptr) {
+        connection_ = pool_->take(client_->resolver.known(pool_->dialled()));
+    }
     bool reused = connection_ != nullptr;
     if (reused) ++client_->reused;
     for (;;) {
@@ -102,6 +70,7 @@ Awaitable<Result<>> PooledCall::start(CallRequest request) {
             failure_ = done.error;
             co_return end(done.error.code, done.error.detail);
         }
+        pool_->found_closed(began - connection_->idle_since());
         drop();
         ++client_->replaced;
         reused = false;
@@ -194,112 +163,22 @@ void PooledCall::cancel() noexcept {
     stop_ = Stop::kCancelled;
     // Whoever waits on the connection is woken by its end; it is let go of there.
     if (connection_ != nullptr) connection_->close();
-    if (wake_ != nullptr) wake_->notify_home();
+    if (dial_ != nullptr) dial_->cancel();
 }
 
 Awaitable<Result<>> PooledCall::connect() {
-    connect_by_ = in_all(in_or_never(upstream_->timeouts.connect));
-    std::string last = "no address";
-    Addresses tried;
-    for (auto want = Resolver::Want::kKnown;; want = Resolver::Want::kNew) {
-        stage_ = Stage::kResolve;
-        Result<Found> found = co_await resolve(want);
-        if (!found) co_return std::unexpected(std::move(found.error()));
-        stage_ = Stage::kConnect;
-        std::erase_if(found->addresses, [&](const asio::ip::address& address) {
-            return std::ranges::find(tried, address) != tried.end();
-        });
-        const Result<> done =
-            co_await connect_to_one_of(found->addresses, found->old ? 1 : 0, last);
-        if (!done) co_return done;
-        // The host may have moved since it was looked up: one more try with what is true now.
-        if (connection_ != nullptr || !found->old) break;
-        tried = std::move(found->addresses);
-    }
-    if (connection_ == nullptr) {
-        co_return end(ErrorCode::kUpstreamConnect, "cannot connect: " + last);
-    }
-    if (!upstream_->tls) co_return Result<>();
-
-    stage_ = Stage::kTls;
-    connection_->set_deadline(connect_by_);
-    Result<std::shared_ptr<TlsContext>> context = pool_->tls_context();
-    if (!context) co_return end(context.error().code, context.error().detail);
-    const Result<> secured =
-        co_await connection_->start_tls(std::move(*context), bare_host(upstream_->host));
+    dial_ = std::make_unique<Dial>(client_, upstream_, pool_);
+    Result<std::shared_ptr<Connection>> made = co_await dial_->connect(total_);
+    stage_ = dial_->stage();
+    dial_.reset();
     if (stop_ != Stop::kNone) co_return end_stopped();
-    if (!secured) co_return end(secured.error().code, secured.error().detail);
+    if (!made && made.error().code == ErrorCode::kUpstreamTimeout) {
+        stop_ = Stop::kTimeout;
+        co_return end_stopped();
+    }
+    if (!made) co_return end(made.error().code, made.error().detail);
+    connection_ = std::move(*made);
     co_return Result<>();
-}
-
-Awaitable<Result<>> PooledCall::connect_to_one_of(
-    Addresses addresses, std::size_t later, std::string& last
-) {
-    if (addresses.size() > kAddressesTried) addresses.resize(kAddressesTried);
-    for (std::size_t i = 0; i < addresses.size(); ++i) {
-        // A dead address must leave time for the ones behind it.
-        const auto left = connect_by_.at() - steady_clock::now();
-        const auto share = left / static_cast<std::int64_t>(addresses.size() - i + later);
-        slice_over_ = false;
-        connection_ = Connection::create(client_->home);
-        connection_->set_owner(this);
-        connection_->set_deadline(
-            connect_by_.is_never() && i + 1 == addresses.size()
-                ? connect_by_
-                : connect_by_.earlier(
-                      Deadline::in(std::max<steady_clock::duration>(share, kShortestSlice))
-                  )
-        );
-        ++client_->connects;
-        const SysError error = co_await connection_->connect({addresses[i], upstream_->port});
-        if (stop_ != Stop::kNone) co_return end_stopped();
-        if (!error) {
-            if (i > 0) client_->resolver.prefer(bare_host(upstream_->host), addresses[i]);
-            break;
-        }
-        last = slice_over_ ? "no answer in time" : error.message();
-        drop();
-    }
-    co_return Result<>();
-}
-
-Awaitable<Result<PooledCall::Found>> PooledCall::resolve(Resolver::Want want) {
-    const std::string host = bare_host(upstream_->host);
-    SysError not_literal;
-    const asio::ip::address literal = asio::ip::make_address(host, not_literal);
-    if (!not_literal) co_return Found{.addresses = {literal}};
-    wake_ = Signal::create(client_->home);
-    const std::shared_ptr<const Resolver::Ticket> ticket = client_->resolver.ask(host, wake_, want);
-    while (!ticket->done && stop_ == Stop::kNone) {
-        const bool woken = co_await wake_->wait(connect_by_);
-        if (!woken && !ticket->done && stop_ == Stop::kNone) stop_ = Stop::kTimeout;
-    }
-    wake_.reset();
-    if (stop_ != Stop::kNone) co_return end_stopped();
-    if (ticket->addresses.empty()) {
-        co_return end(ErrorCode::kUpstreamConnect, "cannot resolve the host: " + ticket->error);
-    }
-    co_return Found{ticket->addresses, ticket->old};
-}
-
-std::string PooledCall::request_head(CallRequest& request) const {
-    http::Fields& fields = request.fields;
-    for (const std::string_view hop : {"Connection", "Transfer-Encoding", "Expect"}) {
-        fields.remove(hop);
-    }
-    fields.set("Host", host_field(*upstream_));
-    fields.remove("Authorization");
-    const std::string_view key = upstream_->key_at(key_);
-    if (!key.empty()) fields.add("Authorization", "Bearer " + std::string(key));
-    fields.remove("Content-Length");
-    if (request.source != nullptr && !request.source_bytes) {
-        fields.add("Transfer-Encoding", "chunked");
-    } else if (has_content(request)) {
-        fields.add("Content-Length", std::to_string(content_bytes(request)));
-    }
-    const bool asks_encoding = fields.find("Accept-Encoding").has_value();
-    if (!asks_encoding) fields.add("Accept-Encoding", "identity");
-    return http::write_request_head(request.method, request.target, fields);
 }
 
 bool PooledCall::was_stale() const noexcept {
@@ -311,11 +190,7 @@ bool PooledCall::was_stale() const noexcept {
 }
 
 void PooledCall::deadline_passed(Connection& connection) {
-    if (stage_ == Stage::kConnect && !connect_by_.passed()) {
-        slice_over_ = true;
-    } else if (stop_ == Stop::kNone && !whole_) {
-        stop_ = Stop::kTimeout;
-    }
+    if (stop_ == Stop::kNone && !whole_) stop_ = Stop::kTimeout;
     connection.close();
 }
 
@@ -385,7 +260,7 @@ void PooledCall::finish() {
     connection_->set_owner(nullptr);
     const bool reusable = connection_->sent_all() && head_.keep_alive && connection_->is_open();
     if (reusable) {
-        pool_->put(std::move(connection_));
+        pool_->put(std::move(connection_), head_.fields);
     } else {
         connection_->close_politely();
     }

@@ -9,6 +9,7 @@
 
 #include "client_state.hpp"
 #include "connection.hpp"
+#include "dial.hpp"
 
 namespace weir::upstream {
 
@@ -28,7 +29,9 @@ public:
     [[nodiscard]] Awaitable<Result<bool>> read(std::string& out) override;
     void cancel() noexcept override;
     [[nodiscard]] bool request_written() const noexcept override { return written_; }
-    [[nodiscard]] Stage stage() const noexcept override { return stage_; }
+    [[nodiscard]] Stage stage() const noexcept override {
+        return dial_ != nullptr ? dial_->stage() : stage_;
+    }
     [[nodiscard]] CallTimes times() const noexcept override { return times_; }
 
 private:
@@ -42,21 +45,9 @@ private:
         Error error;            // if there is no head
     };
 
-    struct Found {
-        Addresses addresses;
-        bool old = false;  // newer ones may come
-    };
-
     [[nodiscard]] Awaitable<Result<>> connect();
-    [[nodiscard]] Awaitable<Result<Found>> resolve(Resolver::Want want);
-    // Tries one after the other, leaving time for as many again as `later` says. No connection
-    // afterwards: `last` says why.
-    [[nodiscard]] Awaitable<Result<>> connect_to_one_of(
-        Addresses addresses, std::size_t later, std::string& last
-    );
     // `head` and `request` are the caller's until it is resumed.
     [[nodiscard]] Awaitable<Exchange> exchange(const std::string& head, const CallRequest& request);
-    [[nodiscard]] std::string request_head(CallRequest& request) const;
     // The connection was stale when it was taken from the pool, as far as one can tell.
     [[nodiscard]] bool was_stale() const noexcept;
 
@@ -83,16 +74,14 @@ private:
     std::size_t key_;
     std::shared_ptr<Pool> pool_;
     std::shared_ptr<Connection> connection_;
-    std::shared_ptr<Signal> wake_;  // while resolving
+    std::unique_ptr<Dial> dial_;  // while connecting
     http::ResponseHead head_;
     CallTimes times_;
     Deadline total_;
-    Deadline connect_by_;
     Stop stop_ = Stop::kNone;
     Stage stage_ = Stage::kResolve;
     bool started_ = false;
-    bool active_ = false;      // counted in the client's stats
-    bool slice_over_ = false;  // this address took its share of the time to connect
+    bool active_ = false;  // counted in the client's stats
     bool written_ = false;
     bool whole_ = false;
     std::chrono::steady_clock::time_point written_at_;

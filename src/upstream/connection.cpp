@@ -81,11 +81,13 @@ void Connection::stop_sending() noexcept {
 
 void Connection::close_politely() noexcept {
     if (open_ && tls_ != nullptr) tls_->say_goodbye();
+    if (open_ && below_ != nullptr) below_->say_goodbye();
     close();
 }
 
 Awaitable<SysError> Connection::connect(asio::ip::tcp::endpoint endpoint) {
     SysError error;
+    peer_ = endpoint.address();
     socket_.open(endpoint.protocol(), error);
     if (error) co_return error;
     // Failing to set an option costs speed, not correctness.
@@ -98,7 +100,12 @@ Awaitable<SysError> Connection::connect(asio::ip::tcp::endpoint endpoint) {
 }
 
 Awaitable<Result<>> Connection::start_tls(std::shared_ptr<TlsContext> context, std::string host) {
-    tls_ = std::make_unique<TlsSession>(std::move(context), socket_.native_handle(), host);
+    if (tls_ != nullptr) {
+        below_ = std::move(tls_);
+        tls_ = std::make_unique<TlsSession>(std::move(context), *below_, host);
+    } else {
+        tls_ = std::make_unique<TlsSession>(std::move(context), socket_.native_handle(), host);
+    }
     for (;;) {
         const TlsStep step = tls_->handshake();
         switch (step.kind) {
@@ -378,15 +385,26 @@ Awaitable<Connection::Read> Connection::read_more() {
     co_return Read{Read::Kind::kBroken, "closed by us"};
 }
 
-bool Connection::is_quiet() {
-    if (!open_ || begin_ != end_) return false;
+Connection::Idle Connection::look() {
+    if (!open_) return Idle::kClosed;
+    if (begin_ != end_) return Idle::kNoisy;
     char byte = 0;
     if (tls_ != nullptr) {
         // Takes in session tickets that came late; a goodbye or a byte of data is the end of it.
-        return tls_->read({&byte, 1}).kind == TlsStep::Kind::kWantRead;
+        switch (tls_->read({&byte, 1}).kind) {
+            case TlsStep::Kind::kWantRead:
+                return Idle::kQuiet;
+            case TlsStep::Kind::kEnd:
+            case TlsStep::Kind::kCut:
+                return Idle::kClosed;
+            default:
+                return Idle::kNoisy;
+        }
     }
     const ssize_t count = ::recv(socket_.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-    return count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+    if (count > 0) return Idle::kNoisy;
+    const bool waits = count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+    return waits ? Idle::kQuiet : Idle::kClosed;
 }
 
 std::chrono::microseconds Connection::round_trip() {
@@ -398,7 +416,8 @@ std::chrono::microseconds Connection::round_trip() {
     return std::chrono::microseconds(info.tcpi_rtt);
 }
 
-void Connection::shrink() noexcept {
+void Connection::rest() noexcept {
+    idle_since_ = std::chrono::steady_clock::now();
     buffer_.reset();
     capacity_ = begin_ = end_ = 0;
     want_ = kSmallRead;

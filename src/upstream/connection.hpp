@@ -60,7 +60,10 @@ public:
     void set_deadline(Deadline deadline) { watchdog_.set(deadline); }
 
     [[nodiscard]] Awaitable<SysError> connect(asio::ip::tcp::endpoint endpoint);
-    // REQUIRES: connected. Nothing is sent in clear from here on.
+    // Where it was connected to.
+    [[nodiscard]] const asio::ip::address& peer() const noexcept { return peer_; }
+    // REQUIRES: connected. Nothing is sent in clear from here on. A second one runs inside the
+    // first.
     [[nodiscard]] Awaitable<Result<>> start_tls(
         std::shared_ptr<TlsContext> context, std::string host
     );
@@ -86,12 +89,20 @@ public:
     void consume(std::size_t bytes) noexcept { begin_ += bytes; }
 
     [[nodiscard]] http::ResponseParser& parser() noexcept { return parser_; }
-    // Open, and the peer has neither closed it nor sent what nobody asked for.
-    [[nodiscard]] bool is_quiet();
+    enum class Idle : std::uint8_t {
+        kQuiet,   // open, and nothing came
+        kClosed,  // by the peer
+        kNoisy,   // the peer sent what nobody asked for
+    };
+    // REQUIRES: no answer is being read.
+    [[nodiscard]] Idle look();
     // The kernel's mean so far, also after the peer closed or reset it; 0: it does not say.
     [[nodiscard]] std::chrono::microseconds round_trip();
-    // Gives back what an idle connection does not need.
-    void shrink() noexcept;
+    // It is idle from now on: gives back what it does not need.
+    void rest() noexcept;
+    [[nodiscard]] std::chrono::steady_clock::time_point idle_since() const noexcept {
+        return idle_since_;
+    }
     [[nodiscard]] bool is_open() const noexcept { return open_; }
     void close() noexcept;
     // As close(), but TLS says goodbye first, if the socket takes it at once.
@@ -134,6 +145,8 @@ private:
 
     Executor home_;
     TcpSocket socket_;
+    asio::ip::address peer_;
+    std::unique_ptr<TlsSession> below_;  // to a proxy, if `tls_` runs inside it
     std::unique_ptr<TlsSession> tls_;
     http::ResponseParser parser_;
     Owner* owner_ = nullptr;
@@ -154,6 +167,7 @@ private:
     bool sent_all_ = false;
     bool until_readable_ = false;
 
+    std::chrono::steady_clock::time_point idle_since_;
     Watchdog watchdog_;
 };
 

@@ -102,17 +102,8 @@ std::shared_ptr<const Resolver::Ticket> Resolver::ask(
         });
     }
     Name& name = names_[host];
-    const bool on_its_way = name.ticket != nullptr && !name.ticket->done;
-    const bool fresh = name.ticket != nullptr && !on_its_way && !name.fresh_until.passed();
+    const bool fresh = refresh(host, name);
     if (fresh && name.ticket->addresses.empty()) return name.ticket;
-    if (!fresh && !on_its_way) {
-        name.ticket = std::make_shared<Ticket>();
-        if (running_ < kThreads) {
-            start_lookup(host);
-        } else {
-            queue_.push_back(host);
-        }
-    }
     const bool will_do = want == Want::kKnown && !name.known.empty() && !name.stale_until.passed();
     if (fresh || will_do) {
         const auto ticket = std::make_shared<Ticket>();
@@ -123,6 +114,25 @@ std::shared_ptr<const Resolver::Ticket> Resolver::ask(
     }
     name.ticket->waiters.push_back(wake);
     return name.ticket;
+}
+
+const Addresses* Resolver::known(const std::string& host) {
+    const auto found = stopped_ ? names_.end() : names_.find(host);
+    if (found == names_.end()) return nullptr;
+    (void)refresh(host, found->second);
+    return found->second.known.empty() ? nullptr : &found->second.known;
+}
+
+bool Resolver::refresh(const std::string& host, Name& name) {
+    if (name.ticket != nullptr && !name.ticket->done) return false;
+    if (name.ticket != nullptr && !name.fresh_until.passed()) return true;
+    name.ticket = std::make_shared<Ticket>();
+    if (running_ < kThreads) {
+        start_lookup(host);
+    } else {
+        queue_.push_back(host);
+    }
+    return false;
 }
 
 void Resolver::prefer(const std::string& host, const asio::ip::address& address) {

@@ -54,6 +54,9 @@ public:
     [[nodiscard]] std::shared_ptr<const Ticket> ask(
         const std::string& host, const std::shared_ptr<Signal>& wake, Want want = Want::kKnown
     );
+    // The newest addresses of a name that is known, else null; never waits. Old ones are looked up
+    // again meanwhile, so whoever asks now and then follows a change. Good until the next call.
+    [[nodiscard]] const Addresses* known(const std::string& host);
     // `address` worked where the ones before it had not: it is tried first for a while.
     void prefer(const std::string& host, const asio::ip::address& address);
     // Lookups on their way are forgotten; who waits for them is woken and finds an error.
@@ -73,6 +76,8 @@ private:
     };
     struct Mailbox;
 
+    // Begins a lookup if one is needed. True: what is known is fresh.
+    [[nodiscard]] bool refresh(const std::string& host, Name& name);
     void start_lookup(const std::string& host);
     void finished(const std::string& host, Result<Addresses> result);
     [[nodiscard]] static Addresses in_order(const Name& name);

@@ -1,6 +1,7 @@
 // TLS for upstreams, on OpenSSL without Asio: one context per identity and one session per
 // connection, whose steps never block and say what they wait for. The socket belongs to the
-// caller.
+// caller. A session may also run inside another one (to an upstream, through a proxy that itself
+// is spoken to in TLS).
 //
 // Why not asio::ssl::stream: it holds 68 KiB of buffers per connection whether idle or not, keeps
 // bytes where nobody can see whether some are left over (they would reach the next call), and
@@ -16,14 +17,26 @@
 
 namespace weir::upstream {
 
-// What a certificate must satisfy: signed by the system's store or by `ca_file`; TLS 1.2 or newer.
+// PEM files; empty: none.
+struct TlsFiles {
+    std::string ca;               // beside the system's store
+    std::string certificate;      // the client's own chain
+    std::string certificate_key;  // empty: it is in `certificate`
+
+    friend bool operator==(const TlsFiles&, const TlsFiles&) = default;
+};
+
+// What a certificate must satisfy: signed by the system's store or by `files.ca`; TLS 1.2 or newer.
+// Keeps what the peer gave to resume sessions, so one context is for one peer. Home worker only.
 class TlsContext {
 public:
-    // Reads the stores from disk. kUpstreamConnect: `ca_file` cannot be read.
-    [[nodiscard]] static Result<std::shared_ptr<TlsContext>> create(const std::string& ca_file);
+    // Reads the files from disk. kUpstreamConnect: one cannot be read.
+    [[nodiscard]] static Result<std::shared_ptr<TlsContext>> create(const TlsFiles& files);
     ~TlsContext();
     TlsContext(const TlsContext&) = delete;
     TlsContext& operator=(const TlsContext&) = delete;
+
+    [[nodiscard]] std::size_t sessions() const noexcept;  // that may be resumed
 
 private:
     friend class TlsSession;
@@ -50,6 +63,8 @@ class TlsSession {
 public:
     // `host` is what the certificate must name: a DNS name, sent as SNI, or an IP literal.
     TlsSession(std::shared_ptr<TlsContext> context, int socket, const std::string& host);
+    // Inside `below`, which must be verified and outlive it.
+    TlsSession(std::shared_ptr<TlsContext> context, TlsSession& below, const std::string& host);
     ~TlsSession();
     TlsSession(const TlsSession&) = delete;
     TlsSession& operator=(const TlsSession&) = delete;

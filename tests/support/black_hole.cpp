@@ -20,12 +20,13 @@ bool hangs(int socket) {
 
 }  // namespace
 
-BlackHole::BlackHole() {
+BlackHole::BlackHole(std::uint16_t port) {
     listener_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     address_.sin_family = AF_INET;
     address_.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address_.sin_port = htons(port);
     socklen_t size = sizeof(address_);
-    ::bind(listener_, reinterpret_cast<sockaddr*>(&address_), size);
+    if (::bind(listener_, reinterpret_cast<sockaddr*>(&address_), size) != 0) return;
     ::getsockname(listener_, reinterpret_cast<sockaddr*>(&address_), &size);
     ::listen(listener_, 0);
     for (int i = 0; i < 64 && !full_; ++i) {

@@ -10,7 +10,8 @@ namespace weir::test {
 // A listener whose queue is full.
 class BlackHole {
 public:
-    BlackHole();
+    // 0: any port.
+    explicit BlackHole(std::uint16_t port = 0);
     ~BlackHole();
     BlackHole(const BlackHole&) = delete;
     BlackHole& operator=(const BlackHole&) = delete;

@@ -3,7 +3,9 @@
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
 #include <stdexcept>
+#include <vector>
 
 #include <openssl/ec.h>
 #include <openssl/evp.h>
@@ -61,12 +63,24 @@ Certificate new_certificate(const std::string& name, EVP_PKEY* key, long from_s,
     return made;
 }
 
+std::string write_file(const std::function<bool(std::FILE*)>& write) {
+    const char* const folder = std::getenv("TMPDIR");
+    std::string path = std::string(folder != nullptr ? folder : "/tmp") + "/weir_test_pem_XXXXXX";
+    const int file = ::mkstemp(path.data());
+    must(file >= 0);
+    std::FILE* const out = ::fdopen(file, "w");
+    must(out != nullptr && write(out));
+    std::fclose(out);
+    return path;
+}
+
 }  // namespace
 
 struct Certificates::Impl {
     Key key = new_key();
     Certificate ca;
     std::string file;
+    std::vector<std::string> others;
 };
 
 Certificates::Certificates() : impl_(std::make_unique<Impl>()) {
@@ -78,18 +92,12 @@ Certificates::Certificates() : impl_(std::make_unique<Impl>()) {
     add_extension(ca, ca, NID_subject_key_identifier, "hash");
     must(X509_sign(ca, impl_->key.get(), EVP_sha256()) > 0);
 
-    const char* const folder = std::getenv("TMPDIR");
-    std::string path = std::string(folder != nullptr ? folder : "/tmp") + "/weir_test_ca_XXXXXX";
-    const int file = ::mkstemp(path.data());
-    must(file >= 0);
-    std::FILE* const out = ::fdopen(file, "w");
-    must(out != nullptr && PEM_write_X509(out, ca) == 1);
-    std::fclose(out);
-    impl_->file = path;
+    impl_->file = write_file([ca](std::FILE* out) { return PEM_write_X509(out, ca) == 1; });
 }
 
 Certificates::~Certificates() {
     ::unlink(impl_->file.c_str());
+    for (const std::string& file : impl_->others) ::unlink(file.c_str());
 }
 
 const std::string& Certificates::ca_file() const {
@@ -111,6 +119,35 @@ ServerTls Certificates::server(const Wanted& wanted) const {
     must(SSL_CTX_use_certificate(context.get(), made.get()) == 1);
     must(SSL_CTX_use_PrivateKey(context.get(), key.get()) == 1);
     return context;
+}
+
+ServerTls Certificates::server_that_asks(const Wanted& wanted) const {
+    ServerTls context = server(wanted);
+    SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
+    must(SSL_CTX_load_verify_file(context.get(), impl_->file.c_str()) == 1);
+    // Without it a session of a client with a certificate is not resumed.
+    must(
+        SSL_CTX_set_session_id_context(
+            context.get(), reinterpret_cast<const unsigned char*>("t"), 1
+        ) == 1
+    );
+    return context;
+}
+
+Certificates::ClientFiles Certificates::client() const {
+    const Key key = new_key();
+    const Certificate made = new_certificate("client", key.get(), -3600, 3600);
+    X509_set_issuer_name(made.get(), X509_get_subject_name(impl_->ca.get()));
+    must(X509_sign(made.get(), impl_->key.get(), EVP_sha256()) > 0);
+    ClientFiles files{
+        write_file([&](std::FILE* out) { return PEM_write_X509(out, made.get()) == 1; }),
+        write_file([&](std::FILE* out) {
+            return PEM_write_PrivateKey(out, key.get(), nullptr, nullptr, 0, nullptr, nullptr) == 1;
+        }),
+    };
+    impl_->others.push_back(files.certificate);
+    impl_->others.push_back(files.key);
+    return files;
 }
 
 }  // namespace weir::test

@@ -29,6 +29,14 @@ public:
         bool signed_by_ca = true;
     };
     [[nodiscard]] ServerTls server(const Wanted& wanted) const;
+    // As above, and asks for a client's certificate of this CA.
+    [[nodiscard]] ServerTls server_that_asks(const Wanted& wanted) const;
+    // PEM files with a client's certificate of this CA and its key. They go with this object.
+    struct ClientFiles {
+        std::string certificate;
+        std::string key;
+    };
+    [[nodiscard]] ClientFiles client() const;
 
 private:
     struct Impl;

@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdexcept>
+#include <sys/select.h>
 #include <sys/socket.h>
 
 #include <unistd.h>
@@ -92,6 +93,42 @@ bool Peer::read_chunked() {
         pending_.erase(0, size + 2);
         if (size == 0) return true;
     }
+}
+
+bool Peer::tls_has_client_certificate() const {
+    return ssl_ != nullptr && SSL_get0_peer_certificate(ssl_) != nullptr;
+}
+
+void Peer::tunnel_to(std::uint16_t port) {
+    const int other = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons(port);
+    bool open = ::connect(other, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0;
+    char buffer[16384];
+    while (open) {
+        fd_set set;
+        FD_ZERO(&set);
+        FD_SET(socket_, &set);
+        FD_SET(other, &set);
+        // Under TLS what was read already does not show on the socket.
+        timeval at_once{0, 0};
+        const bool pending = ssl_ != nullptr && SSL_pending(ssl_) > 0;
+        ::select(
+            std::max(socket_, other) + 1, &set, nullptr, nullptr, pending ? &at_once : nullptr
+        );
+        if (pending || FD_ISSET(socket_, &set)) {
+            const long count = receive(buffer, sizeof(buffer));
+            open = count > 0 &&
+                   ::send(other, buffer, static_cast<std::size_t>(count), MSG_NOSIGNAL) == count;
+        }
+        if (open && FD_ISSET(other, &set)) {
+            const ssize_t count = ::recv(other, buffer, sizeof(buffer), 0);
+            open = count > 0 && send({buffer, static_cast<std::size_t>(count)});
+        }
+    }
+    ::close(other);
 }
 
 std::string Peer::field(std::string_view name) const {

@@ -47,6 +47,11 @@ public:
     void cut();    // FIN without the goodbye
     void reset();  // RST
     [[nodiscard]] bool tls_ready() const { return tls_ready_; }
+    // The TLS session of before was resumed.
+    [[nodiscard]] bool tls_resumed() const { return ssl_ != nullptr && SSL_session_reused(ssl_); }
+    [[nodiscard]] bool tls_has_client_certificate() const;
+    // Connects to a port of this host and passes bytes both ways until either side ends.
+    void tunnel_to(std::uint16_t port);
 
 private:
     long receive(char* into, std::size_t size);

@@ -49,11 +49,15 @@ TEST_F(PoolTest, SharesOnlyBetweenEqualIdentities) {
     other_host->host = "127.0.0.2";
     (void)fetch(other_host, post("{}"));
     EXPECT_EQ(client.stats().connects, 3U);
+    const auto other_headers = std::make_shared<config::Upstream>(*upstream);
+    other_headers->headers = {{"Authorization", "Bearer other"}};
+    ASSERT_TRUE(fetch(other_headers, post("{}")).ok());
+    EXPECT_EQ(client.stats().connects, 4U) << "they may say who calls";
     const auto same = std::make_shared<config::Upstream>(*upstream);
     same->name = "another name";
     same->base_path = "/v2";
     ASSERT_TRUE(fetch(same, post("{}")).ok());
-    EXPECT_EQ(client.stats().connects, 3U);
+    EXPECT_EQ(client.stats().connects, 4U);
 }
 
 TEST_F(PoolTest, HonoursConnectionClose) {
@@ -417,6 +421,73 @@ TEST_F(SmallPoolTest, KeepsAtMostSoManyAndForgetsThemAfterAWhile) {
     EXPECT_LE(client.stats().idle, 2U);
     run_until([&] { return closed == 5; });
     EXPECT_EQ(client.stats().idle, 0U);
+}
+
+// What the upstream says about idle connections, and what it does, is believed over `idle_time`.
+TEST_F(PoolTest, DropsAnIdleConnectionASecondBeforeTheUpstreamWould) {
+    for (const auto& [told, kept] :
+         {std::pair<const char*, bool>{"timeout=2", true},
+          {"max=100, Timeout=60", true},
+          {"timeout=1", false},
+          {"timeout=0, max=5", false},
+          {"timeout=x", true},
+          {"", true}}) {
+        ScriptServer server([said = std::string(told)](Peer& peer, int) {
+            while (peer.read_request()) {
+                peer.send(
+                    "HTTP/1.1 200 OK\r\nKeep-Alive: " + said + "\r\ncontent-length: 2\r\n\r\nok"
+                );
+            }
+        });
+        ASSERT_TRUE(fetch(at(server), post("{}")).ok());
+        EXPECT_EQ(client.stats().idle, kept ? 1U : 0U) << told;
+        client.close_idle();
+    }
+}
+
+TEST_F(PoolTest, AConnectionIsGoneWhenTheToldTimeIsOver) {
+    std::atomic<bool> closed = false;
+    ScriptServer server([&](Peer& peer, int) {
+        ASSERT_TRUE(peer.read_request());
+        peer.send("HTTP/1.1 200 OK\r\nKeep-Alive: timeout=2\r\ncontent-length: 2\r\n\r\nok");
+        peer.wait_for_close();
+        closed = true;
+    });
+    const auto began = std::chrono::steady_clock::now();
+    ASSERT_TRUE(fetch(at(server), post("{}")).ok());
+    run_until([&] { return closed.load(); });
+    const auto took = std::chrono::steady_clock::now() - began;
+    EXPECT_GE(took, 1s);
+    EXPECT_LT(took, 2s);
+    EXPECT_EQ(client.stats().idle, 0U);
+}
+
+// An upstream that says nothing and closes after a while: found once, not waited for again.
+TEST_F(PoolTest, LearnsHowLongAnUpstreamKeepsConnections) {
+    std::atomic<int> closed = 0;
+    ScriptServer server([&](Peer& peer, int number) {
+        ASSERT_TRUE(peer.read_request());
+        peer.send(kOk);
+        if (number == 0) {
+            std::this_thread::sleep_for(50ms);
+            peer.close();
+        }
+        peer.wait_for_close();
+        ++closed;
+    });
+    const auto upstream = at(server);
+    ASSERT_TRUE(fetch(upstream, post("{}")).ok());
+    // Our side stays open until the next call looks at it.
+    worker.restart();
+    worker.run_for(100ms);
+    EXPECT_EQ(client.stats().idle, 1U);
+    const auto began = std::chrono::steady_clock::now();
+    ASSERT_TRUE(fetch(upstream, post("{}")).ok());
+    EXPECT_EQ(server.accepted(), 2);
+    run_until([&] { return client.stats().idle == 0; });
+    const auto took = std::chrono::steady_clock::now() - began;
+    EXPECT_GE(took, 1s) << "the shortest";
+    EXPECT_LT(took, 5s);
 }
 
 TEST(ClientEnd, ACallMayOutliveItsClient) {

@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "call_fixture.hpp"
+#include "support/black_hole.hpp"
 
 namespace weir::test {
 namespace {
@@ -21,6 +22,7 @@ struct Names {
     std::atomic<int> asked = 0;
     std::atomic<bool> hold = false;  // lookups wait until it is false
     std::atomic<bool> broken = false;
+    std::atomic<bool> moved = false;  // to where nobody is
     Addresses addresses = {asio::ip::make_address("127.0.0.1")};
 };
 
@@ -43,6 +45,7 @@ protected:
             ++with->asked;
             with->hold.wait(true);
             if (with->broken) return fail(ErrorCode::kUpstreamConnect, "no such name");
+            if (with->moved) return Addresses{asio::ip::make_address("127.0.0.2")};
             return with->addresses;
         };
     }
@@ -78,6 +81,58 @@ TEST_F(ResolveTest, TriesEveryAddress) {
     EXPECT_EQ(client.stats().connects, 2U);
     ASSERT_TRUE(fetch(upstream, post("{}")).ok());
     EXPECT_EQ(client.stats().connects, 3U) << "the address that worked is tried first";
+}
+
+// RFC 8305: a silent address costs 250 ms, not the time to connect.
+TEST_F(ResolveTest, ASilentAddressDoesNotHoldUpTheNextOne) {
+    ScriptServer server(&answer_all, nullptr, true);  // ::1 only
+    const BlackHole hole(server.port());
+    if (!hole.full()) GTEST_SKIP() << "this kernel takes connections beyond the backlog";
+    script->addresses = {asio::ip::make_address("127.0.0.1"), asio::ip::make_address("::1")};
+    const auto upstream = named("both.test", server);
+    const auto began = std::chrono::steady_clock::now();
+    const Outcome out = fetch(upstream, post("{}"));
+    const auto took = std::chrono::steady_clock::now() - began;
+    ASSERT_TRUE(out.ok()) << out.error->detail;
+    EXPECT_GE(took, 250ms);
+    EXPECT_LT(took, 2s);
+    EXPECT_EQ(client.stats().connects, 2U);
+    ASSERT_TRUE(fetch(upstream, post("{}")).ok());
+    EXPECT_EQ(client.stats().connects, 3U) << "the address that worked is tried first";
+}
+
+TEST_F(ResolveTest, TheFirstToConnectWinsAndTheOthersAreClosed) {
+    std::atomic<int> closed = 0;
+    ScriptServer server(
+        [&](Peer& peer, int) {
+            if (peer.read_request()) {
+                peer.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+            }
+            peer.wait_for_close();
+            ++closed;
+        },
+        nullptr,
+        true
+    );
+    const BlackHole hole(server.port());
+    if (!hole.full()) GTEST_SKIP() << "this kernel takes connections beyond the backlog";
+    script->addresses = {asio::ip::make_address("127.0.0.1"), asio::ip::make_address("::1")};
+    ASSERT_TRUE(fetch(named("both.test", server), post("{}")).ok());
+    // The one to the silent address is not left behind, and the winner stays.
+    EXPECT_EQ(client.stats().idle, 1U);
+    EXPECT_EQ(closed, 0);
+    EXPECT_EQ(server.accepted(), 1);
+}
+
+TEST_F(ResolveTest, OnlySilentAddressesAreAConnectTimeout) {
+    const BlackHole hole;
+    if (!hole.full()) GTEST_SKIP() << "this kernel takes connections beyond the backlog";
+    script->addresses = {asio::ip::make_address("127.0.0.1")};
+    const auto upstream = at("http://silent.test:" + std::to_string(hole.port()));
+    upstream->timeouts.connect = 300ms;
+    const Outcome out = fetch(upstream, post("{}"));
+    EXPECT_EQ(out.code(), ErrorCode::kUpstreamTimeout);
+    EXPECT_EQ(out.stage, Call::Stage::kConnect);
 }
 
 TEST_F(ResolveTest, AllAddressesRefusedIsAConnectError) {
@@ -178,6 +233,36 @@ TEST_F(ForgetfulTest, AHostThatMovedIsFoundByTheFirstCall) {
     const Outcome out = fetch(upstream, post("{}"));
     ASSERT_TRUE(out.ok()) << out.error->detail;
     EXPECT_EQ(client.stats().connects, 3U);
+}
+
+// An idle connection to where the host was is of no use, however alive it is.
+TEST_F(ForgetfulTest, IdleConnectionsToAddressesThatAreGoneAreNotUsed) {
+    std::atomic<int> closed = 0;
+    const auto keep_open = [&](Peer& peer, int) {
+        while (peer.read_request()) {
+            peer.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+        }
+        ++closed;
+    };
+    ScriptServer server(keep_open);
+    const auto upstream = named("moving.test", server);
+    for (int i = 0; i < 5; ++i) {
+        ASSERT_TRUE(fetch(upstream, post("{}")).ok());
+        worker.restart();
+        worker.run_for(5ms);  // a lookup that said the same comes back
+    }
+    EXPECT_EQ(server.accepted(), 1);
+    EXPECT_GT(script->asked, 1) << "also while connections are reused";
+    script->moved = true;
+    const std::uint64_t before = client.stats().connects;
+    for (int i = 0; i < 100 && client.stats().connects == before; ++i) {
+        (void)fetch(upstream, post("{}"));
+        worker.restart();
+        worker.run_for(5ms);
+    }
+    EXPECT_GT(client.stats().connects, before) << "nobody is where the name points now";
+    run_until([&] { return closed == 1; });
+    EXPECT_EQ(client.stats().idle, 0U);
 }
 
 TEST_F(ForgetfulTest, AHostThatDidNotMoveIsNotTriedTwice) {

@@ -5,7 +5,8 @@
 // A pooled connection that turns out dead before a byte of the answer came, and at once (see
 // stale_window), is replaced once by a fresh one, unseen by the caller. A connection is pooled
 // again only if its answer was read to the end, it said keep-alive, nothing was left over and the
-// call was not cancelled. Redirects are not followed; proxies of the environment are not asked.
+// call was not cancelled; idle ones are dropped before the upstream does (see pool.hpp). Redirects
+// are not followed; proxies of the environment are not asked.
 #pragma once
 
 #include <chrono>
@@ -112,7 +113,8 @@ public:
     Client& operator=(const Client&) = delete;
 
     // `upstream` is kept until the call ends; `key`: the number of the key that it sends.
-    // Connections are shared between upstreams only if host, port, TLS settings and key are equal.
+    // Connections are shared between upstreams only if host, port, TLS settings, proxy, kind, key
+    // and headers are equal.
     [[nodiscard]] std::unique_ptr<Call> call(
         std::shared_ptr<const config::Upstream> upstream, std::size_t key = 0
     );
