@@ -25,8 +25,8 @@ RUN set -e; mkdir -p /image/tmp /image/data /image/usr/local/bin; \
     echo 'weir:x:10001:10001::/data:/nonexistent' > /image/etc/passwd; \
     echo 'weir:x:10001:' > /image/etc/group; \
     echo 'hosts: files dns' > /image/etc/nsswitch.conf; \
+    mkdir -p /image/etc/weir; \
     chown 10001:10001 /image/data; chmod 0700 /image/data; chmod 1777 /image/tmp
-COPY config/weir.yaml /image/etc/weir/weir.yaml
 
 # Run: no shell, no package manager, no root.
 FROM scratch
@@ -40,4 +40,5 @@ VOLUME /data
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s --retries=3 CMD ["/usr/local/bin/weir", "health"]
 ENTRYPOINT ["/usr/local/bin/weir"]
-CMD ["serve", "--config", "/etc/weir/weir.yaml"]
+# With a config at /etc/weir/weir.yaml if one is mounted there, else with the keys of the environment.
+CMD ["serve"]

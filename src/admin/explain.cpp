@@ -58,7 +58,9 @@ Way way_of(const Question& question, std::string asked) {
     way.served = serve_as.empty() ? asked : serve_as;
     way.asked = std::move(asked);
     way.ruling = rule_on(question.plan, way.asked, way.served);
-    way.route = upstream::find_route(question.config, way.served, serve_as);
+    way.route = upstream::find_route(
+        question.config, way.served, serve_as, http::api_of("/v1/" + std::string(question.endpoint))
+    );
     way.price = question.config.find_price(way.served);
     if (!question.counts) return way;
     way.caps = question.services.ledger.peek(question.levels, way.served, question.endpoint);

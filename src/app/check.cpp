@@ -48,6 +48,9 @@ std::vector<std::string> in_words(const config::Plan& plan) {
         lines.push_back(fmt::format("at most {} in", human_size(plan.max_input_bytes)));
     }
     if (plan.max_output > 0) lines.push_back(fmt::format("at most {} tokens out", plan.max_output));
+    if (!plan.endpoints.empty()) {
+        lines.push_back(fmt::format("closed endpoints too: {}", fmt::join(plan.endpoints, ", ")));
+    }
     return lines;
 }
 
@@ -62,9 +65,60 @@ bool has_calendar(const config::Config& config) {
     return has_calendar(config.caps) || any(config.plans) || any(config.teams) || any(config.keys);
 }
 
+std::string_view name_of(config::Kind kind) {
+    switch (kind) {
+        case config::Kind::kAzure:
+            return "azure";
+        case config::Kind::kAnthropic:
+            return "anthropic";
+        case config::Kind::kOpenAi:
+            break;
+    }
+    return "openai";
+}
+
+// Where messages go: "upstream openai (https://api.openai.com/v1): gpt-*, o?".
+std::string in_words(const config::Upstream& upstream) {
+    std::string who = fmt::format("upstream {}", upstream.name);
+    std::vector<std::string> lines;
+    if (upstream.demo) {
+        lines.emplace_back("the built-in demo answers, since no upstream has a key");
+        return in_words(who, lines);
+    }
+    who += fmt::format(" ({})", upstream.url);
+    lines.push_back(fmt::format("{}", fmt::join(upstream.models, ", ")));
+    if (upstream.kind == config::Kind::kAnthropic) lines.back() += ", of /v1/messages";
+    if (upstream.last_resort) lines.emplace_back("and what no other one serves");
+    if (upstream.kind == config::Kind::kAzure) {
+        lines.push_back(fmt::format(
+            "azure, {}",
+            upstream.api_version.empty() ? "the v1 API"
+                                         : fmt::format("api-version {}", upstream.api_version)
+        ));
+    }
+    if (upstream.keys.size() != 1) {
+        lines.push_back(
+            upstream.keys.empty() ? "no key" : fmt::format("{} keys, in turn", upstream.keys.size())
+        );
+    }
+    if (upstream.priority != 1 || upstream.weight != 1) {
+        lines.push_back(fmt::format("priority {}, weight {}", upstream.priority, upstream.weight));
+    }
+    if (upstream.at_once.calls > 0) {
+        lines.push_back(fmt::format("at most {} calls at once", upstream.at_once.calls));
+    }
+    if (upstream.proxy) {
+        lines.push_back(
+            fmt::format("through the proxy {}:{}", upstream.proxy->host, upstream.proxy->port)
+        );
+    }
+    return in_words(who, lines);
+}
+
 // All that is limited, and for whom; plans always, others if they have caps.
 std::string in_words(const config::Config& config) {
     std::string text;
+    for (const auto& upstream : config.upstreams) text += in_words(upstream);
     if (has_calendar(config)) {
         text += fmt::format(
             "days, weeks and months are those of {}\n", printable(config.timezone->name())
@@ -133,7 +187,24 @@ Json number_or_null(std::uint64_t number) {
     return number > 0 ? Json(number) : Json();
 }
 
+Json as_json(const config::Upstream& upstream) {
+    return Json{
+        {"name", upstream.name},
+        {"url", upstream.url},
+        {"kind", name_of(upstream.kind)},
+        {"models", upstream.models},
+        {"last_resort", upstream.last_resort},
+        {"keys", upstream.keys.size()},
+        {"priority", upstream.priority},
+        {"weight", upstream.weight},
+        {"at_once", number_or_null(upstream.at_once.calls)},
+        {"demo", upstream.demo}
+    };
+}
+
 Json as_json(const config::Config& config) {
+    Json upstreams = Json::array();
+    for (const auto& upstream : config.upstreams) upstreams.push_back(as_json(upstream));
     Json models = Json::array();
     for (const auto& model : config.models) {
         models.push_back(Json{
@@ -149,7 +220,8 @@ Json as_json(const config::Config& config) {
             {"caps", as_json(plan.caps)},
             {"inputs", names_of(plan.inputs)},
             {"max_input", number_or_null(plan.max_input_bytes)},
-            {"max_output", number_or_null(plan.max_output)}
+            {"max_output", number_or_null(plan.max_output)},
+            {"endpoints", plan.endpoints}
         });
     }
     Json teams = Json::array();
@@ -167,6 +239,7 @@ Json as_json(const config::Config& config) {
     }
     return Json{
         {"timezone", config.timezone->name()},
+        {"upstreams", std::move(upstreams)},
         {"models", std::move(models)},
         {"plans", std::move(plans)},
         {"teams", std::move(teams)},
@@ -183,12 +256,19 @@ void print(const Json& json) {
 }  // namespace
 
 std::string default_config() {
-    static constexpr std::string_view kHere = "config/weir.yaml";
-    static constexpr std::string_view kInstalled = "/etc/weir/weir.yaml";
     std::error_code ignored;
-    const bool only_installed =
-        !std::filesystem::exists(kHere, ignored) && std::filesystem::exists(kInstalled, ignored);
-    return std::string(only_installed ? kInstalled : kHere);
+    for (const char* const path : {"weir.yaml", "config/weir.yaml", "/etc/weir/weir.yaml"}) {
+        if (std::filesystem::exists(path, ignored)) return path;
+    }
+    return {};
+}
+
+config::Loaded load_config(const std::string& path) {
+    return path.empty() ? config::load_environment() : config::load_file(path);
+}
+
+std::expected<config::Place, std::vector<config::Fault>> load_place(const std::string& path) {
+    return path.empty() ? config::load_environment_place() : config::load_place(path);
 }
 
 void complain(std::string_view message) {
@@ -204,19 +284,30 @@ void complain(const std::vector<config::Fault>& faults) {
 }
 
 int check(const CheckOptions& options) {
-    const auto config = config::load_file(options.config);
+    const bool file = !options.config.empty();
+    const auto config = load_config(options.config);
     if (!config) {
         if (options.json) print(Json{{"ok", false}, {"faults", as_json(config.error())}});
         complain(config.error());
+        if (!file) fmt::print(stderr, "{}", config::environment_config());
         return kWrong;
     }
     if (options.json) {
-        Json told{{"ok", true}, {"file", options.config}};
+        Json told{{"ok", true}, {"file", file ? Json(options.config) : Json()}};
         told.update(as_json(**config));
         print(told);
         return kDone;
     }
-    fmt::print("config ok: {}\n{}", printable(options.config), in_words(**config));
+    if (file) {
+        fmt::print("config ok: {}\n", printable(options.config));
+    } else {
+        fmt::print(
+            "There is no config file (weir.yaml, config/weir.yaml, /etc/weir/weir.yaml). Of the "
+            "environment this one is made, which may be the start of a file:\n\n{}\n",
+            config::environment_config()
+        );
+    }
+    fmt::print("{}", in_words(**config));
     return kDone;
 }
 

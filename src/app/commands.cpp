@@ -22,12 +22,23 @@ namespace {
 constexpr std::string_view kExitCodes =
     "\nExit codes: 0 done, 1 failed, 2 the command line or the config is wrong.";
 
-void add_config(CLI::App& command, std::string& path, const std::string& what = "The config file") {
+void add_config(
+    CLI::App& command,
+    std::string& path,
+    const std::string& what =
+        "The config file; the first of weir.yaml, config/weir.yaml and "
+        "/etc/weir/weir.yaml if it is left out; without any, upstreams are "
+        "those whose keys are in the environment"
+) {
     path = default_config();
     command.add_option("-c,--config", path, what)
         ->envname("WEIR_CONFIG")
         ->type_name("FILE")
-        ->capture_default_str();
+        // A script whose variable is empty means a file all the same.
+        ->check([](const std::string& file) {
+            return file.empty() ? std::string("it is empty") : std::string();
+        })
+        ->default_str(path.empty() ? "none: the environment" : path);
 }
 
 void add_json(CLI::App& command, bool& json) {
@@ -45,6 +56,7 @@ void add_local_commands(CLI::App& app, Arguments& arguments, int& result) {
     serve_command->footer(examples(
         "  weir serve --config config/weir.yaml\n"
         "  WEIR_LISTEN=0.0.0.0:8080 weir serve --quiet\n"
+        "  DEEPSEEK_API_KEY=... weir serve\n"
         "SIGTERM or SIGINT drains and ends it, a second one hurries; SIGHUP reloads the config."
     ));
     serve_command->callback([&] { result = serve(arguments.serve); });

@@ -1,6 +1,7 @@
 // What the commands share. Private to src/app.
 #pragma once
 
+#include <expected>
 #include <initializer_list>
 #include <optional>
 #include <string>
@@ -33,20 +34,25 @@ private:
 // "weir: <message>" on stderr, one line a line.
 void complain(std::string_view message);
 
-// The config file to read if none is named: config/weir.yaml, or the one that a package or
-// container brings.
+// The config file to read if none is named: weir.yaml, config/weir.yaml, or the one that a package
+// or container brings; empty: none is there, and the environment is all there is.
 [[nodiscard]] std::string default_config();
+// The config in that file, or the one made of the environment if `path` is empty.
+[[nodiscard]] config::Loaded load_config(const std::string& path);
+[[nodiscard]] std::expected<config::Place, std::vector<config::Fault>> load_place(
+    const std::string& path
+);
 // Tells all faults on stderr, one a line.
 void complain(const std::vector<config::Fault>& faults);
 
 struct ServeOptions {
-    std::string config;
+    std::string config;  // empty: the environment
     bool quiet = false;  // print nothing but faults; logs are not affected
 };
 [[nodiscard]] int serve(const ServeOptions& options);
 
 struct CheckOptions {
-    std::string config;
+    std::string config;  // empty: the environment
     bool json = false;
 };
 [[nodiscard]] int check(const CheckOptions& options);

@@ -74,7 +74,7 @@ Result<Remote> find_remote(const RemoteOptions& options) {
     if (token_file.empty()) remote.token = trim(environment("WEIR_ADMIN_TOKEN"));
 
     if (remote.url.empty() || (token_file.empty() && remote.token.empty())) {
-        const auto place = config::load_place(options.config);
+        const auto place = load_place(options.config);
         if (!place) {
             std::string faults;
             for (const auto& fault : place.error()) faults += fault.text() + "\n";
@@ -149,7 +149,7 @@ int remote(
 int health(const HealthOptions& options) {
     std::string where = !options.url.empty() ? options.url : environment("WEIR_URL");
     if (where.empty()) {
-        const auto place = config::load_place(options.config);
+        const auto place = load_place(options.config);
         if (place) {
             where = address_of(place->listen.front());
         } else if (options.config_named) {

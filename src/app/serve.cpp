@@ -15,6 +15,7 @@
 #include "weir/base/log.hpp"
 #include "weir/base/text.hpp"
 #include "weir/config/load.hpp"
+#include "weir/config/presets.hpp"
 
 #include "commands_parts.hpp"
 
@@ -55,29 +56,74 @@ std::string shell_quoted(std::string_view text) {
     return out + "'";
 }
 
-// A model that this config has an upstream for, to try with.
-std::string trial_model(const config::Config& config) {
-    constexpr std::string_view kFirst = "gpt-4";
-    std::string_view other;
-    for (const auto& upstream : config.upstreams) {
-        for (const auto& pattern : upstream.models) {
-            if (glob_match(pattern, kFirst)) return std::string(kFirst);
-            if (other.empty() && pattern.find_first_of("*?") == std::string::npos) other = pattern;
-        }
-    }
-    return std::string(other.empty() ? kFirst : other);
+// What to try with: a model, and whether it answers /v1/messages alone.
+struct Trial {
+    std::string model;
+    bool messages = false;
+};
+
+bool serves(const config::Upstream& upstream, std::string_view model) {
+    return !model.empty() && std::ranges::any_of(upstream.models, [model](const auto& pattern) {
+        return glob_match(pattern, model);
+    });
 }
 
-void print_welcome(const Gateway& gateway, const config::Config& config) {
+// A model that this config has an upstream for.
+Trial trial_of(const config::Config& config) {
+    constexpr std::string_view kFirst = "gpt-4";
+    std::string_view other;
+    std::string_view messages;
+    for (const auto& upstream : config.upstreams) {
+        const bool anthropic = upstream.kind == config::Kind::kAnthropic;
+        if (!anthropic && serves(upstream, kFirst)) return {std::string(kFirst)};
+        std::string_view& found = anthropic ? messages : other;
+        const config::Preset* const preset = config::find_preset(upstream.name);
+        if (found.empty() && preset != nullptr && serves(upstream, preset->trial_model)) {
+            found = preset->trial_model;
+        }
+        for (const auto& pattern : upstream.models) {
+            if (found.empty() && pattern.find_first_of("*?") == std::string::npos) found = pattern;
+        }
+    }
+    if (other.empty() && !messages.empty()) return {std::string(messages), true};
+    return {std::string(other.empty() ? kFirst : other)};
+}
+
+// A curl line for a shell, whose answer is a stream.
+std::string trial_line(std::string_view url, std::string_view key, const Trial& trial) {
+    const auto body = fmt::format(
+        R"({{"model":{},{}"stream":true,"messages":[{{"role":"user","content":"Hello"}}]}})",
+        json_quote(trial.model),
+        trial.messages ? R"("max_tokens":100,)" : ""
+    );
+    return fmt::format(
+        "curl -N {}/v1/{} -H {} {}-H 'Content-Type: application/json' -d {}\n",
+        url,
+        trial.messages ? "messages" : "chat/completions",
+        shell_quoted(fmt::format("Authorization: Bearer {}", key)),
+        trial.messages ? "-H 'anthropic-version: 2023-06-01' " : "",
+        shell_quoted(body)
+    );
+}
+
+// `config_file`: whether there is one; else the environment is all there is.
+void print_welcome(const Gateway& gateway, const config::Config& config, bool config_file) {
     const auto addresses = gateway.addresses();
     std::string text;
     for (const auto& address : addresses) {
         text += fmt::format("Weir " WEIR_VERSION " listens on http://{}\n", address);
     }
-    if (gateway.uses_demo()) {
+    if (!config_file) {
         text +=
+            "There is no config file; upstreams are those whose keys are in the environment. "
+            "`weir check` says which models go where.\n";
+    }
+    if (gateway.uses_demo()) {
+        text += fmt::format(
             "No upstream has a key: the built-in demo upstream answers. It is no model; set "
-            "OPENAI_API_KEY (or what the config names) for a real one.\n";
+            "OPENAI_API_KEY (or {}) for a real one.\n",
+            config_file ? "what the config names" : "ANTHROPIC_API_KEY, DEEPSEEK_API_KEY, ..."
+        );
     } else {
         for (const auto& upstream : config.upstreams) {
             text += fmt::format("Upstream {}: {}\n", upstream.name, upstream.url);
@@ -98,15 +144,10 @@ void print_welcome(const Gateway& gateway, const config::Config& config) {
         text += "weir keys create NAME --plan PLAN\n";
     } else {
         text += fmt::format("A key to try with: {}\n\nTry it:\n", key);
-        const auto body = fmt::format(
-            R"({{"model":{},"stream":true,"messages":[{{"role":"user","content":"Hello"}}]}})",
-            json_quote(trial_model(config))
-        );
-        text += fmt::format(
-            "curl -N {}/v1/chat/completions -H {} -H 'Content-Type: application/json' -d {}\n",
+        text += trial_line(
             url_of_listener(addresses.empty() ? "127.0.0.1:8080" : addresses.front()),
-            shell_quoted("Authorization: Bearer " + key),
-            shell_quoted(body)
+            key,
+            trial_of(config)
         );
     }
     const bool printed = std::fwrite(text.data(), 1, text.size(), stdout) == text.size();
@@ -160,9 +201,10 @@ struct Log {
 }  // namespace
 
 int serve(const ServeOptions& options) {
-    const auto config = config::load_file(options.config);
+    const auto config = load_config(options.config);
     if (!config) {
         complain(config.error());
+        if (options.config.empty()) fmt::print(stderr, "{}", config::environment_config());
         return kWrong;
     }
     // Before any thread starts, so that all inherit it and only sigwait() sees these.
@@ -170,13 +212,12 @@ int serve(const ServeOptions& options) {
     pthread_sigmask(SIG_BLOCK, &awaited, nullptr);
 
     const Log log((*config)->log);
-    auto gateway =
-        Gateway::start(*config, [path = options.config] { return config::load_file(path); });
+    auto gateway = Gateway::start(*config, [path = options.config] { return load_config(path); });
     if (!gateway) {
         complain(gateway.error().detail);
         return gateway.error().code == ErrorCode::kConfig ? kWrong : kFailed;
     }
-    if (!options.quiet) print_welcome(**gateway, **config);
+    if (!options.quiet) print_welcome(**gateway, **config, !options.config.empty());
     wait_for_the_end(**gateway);
     gateway->reset();
     return kDone;

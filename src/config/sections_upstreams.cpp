@@ -75,6 +75,21 @@ void take_key_from_environment(
     read_keys_of(reader, variable, upstream.keys);
 }
 
+// A key and a header in its place would be two answers to one question.
+void check_credentials(Reader& reader, const Node& headers, const Upstream& upstream) {
+    const std::string_view name = upstream.kind == Kind::kOpenAi  ? "authorization"
+                                  : upstream.kind == Kind::kAzure ? "api-key"
+                                                                  : "x-api-key";
+    if (std::ranges::find(upstream.headers, name, &ExtraField::name) == upstream.headers.end()) {
+        return;
+    }
+    reader.fault(
+        headers,
+        fmt::format("`headers`: `{}` is how the `key` is sent", name),
+        "leave one of them out; `key: \"\"` sends none"
+    );
+}
+
 // The address, with its ways of a kind that has some.
 void read_place_of(
     Section& section, Reader& reader, const Node* use, const Preset* preset, Upstream& upstream
@@ -150,8 +165,10 @@ Upstream read_upstream(
     if (const Node* const at_once = section.find("at_once")) {
         read_at_once(reader, *at_once, upstream.at_once);
     }
-    if (const Node* const headers = section.find("headers")) {
-        read_headers(reader, *headers, upstream.headers);
+    const Node* const headers = section.find("headers");
+    if (headers != nullptr) read_headers(reader, *headers, upstream.headers);
+    if (headers != nullptr && !upstream.keys.empty()) {
+        check_credentials(reader, *headers, upstream);
     }
     if (const Node* const query = section.find("query")) {
         read_query(reader, *query, upstream.query);

@@ -1,9 +1,12 @@
 #include "model_lists.hpp"
 
 #include <algorithm>
+#include <chrono>
+#include <cstdio>
 #include <exception>
 #include <iterator>
 #include <set>
+#include <tuple>
 #include <utility>
 
 #include <boost/asio/co_spawn.hpp>
@@ -14,6 +17,7 @@
 #include "weir/base/watchdog.hpp"
 #include "weir/http/bounded_json.hpp"
 #include "weir/http/secrets.hpp"
+#include "weir/upstream/target.hpp"
 
 namespace weir::proxy {
 
@@ -22,6 +26,7 @@ namespace {
 constexpr std::size_t kLongestList = 4 << 20;
 // The longest known list, OpenRouter's, has some 400; each one costs memory in every worker.
 constexpr std::size_t kMostModels = 10'000;
+constexpr std::string_view kAnthropicVersion = "2023-06-01";
 constexpr std::size_t kLongestName = 256;  // a request that names a longer model is refused
 
 // A member that is a text of sensible length; empty if it is not.
@@ -30,6 +35,37 @@ std::string text_in(const nlohmann::ordered_json& model, const char* name) {
     if (member == model.end() || !member->is_string()) return {};
     const auto& text = member->get_ref<const std::string&>();
     return text.size() <= kLongestName ? text : std::string();
+}
+
+// "2025-02-19T00:00:00Z", as Anthropic has it, in seconds of Unix time; 0: it is no such time.
+std::int64_t unix_time(const std::string& text) {
+    int year = 0;
+    unsigned month = 0;
+    unsigned day = 0;
+    int hour = 0;
+    int minute = 0;
+    int second = 0;
+    if (std::sscanf(
+            text.c_str(), "%4d-%2u-%2uT%2d:%2d:%2d", &year, &month, &day, &hour, &minute, &second
+        ) != 6) {
+        return 0;
+    }
+    const std::chrono::year_month_day date{
+        std::chrono::year(year), std::chrono::month(month), std::chrono::day(day)
+    };
+    if (!date.ok() || hour < 0 || minute < 0 || second < 0) return 0;
+    const auto time = std::chrono::sys_days(date) + std::chrono::hours(hour) +
+                      std::chrono::minutes(minute) + std::chrono::seconds(second);
+    return time.time_since_epoch().count();
+}
+
+ModelList deployments_of(const config::Upstream& upstream) {
+    auto list = std::make_shared<std::vector<ListedModel>>();
+    list->reserve(upstream.deployments.size());
+    for (const auto& [model, deployment] : upstream.deployments) {
+        list->push_back({.id = model, .owned_by = upstream.name});
+    }
+    return list;
 }
 
 }  // namespace
@@ -54,7 +90,11 @@ ModelList read_model_list(std::string_view body, const config::Upstream& upstrea
         if (listed.owned_by.empty()) listed.owned_by = upstream.name;
         const auto created = model.find("created");
         const bool told = created != model.end() && created->is_number_integer();
-        if (told) listed.created = created->get<std::int64_t>();
+        if (told) {
+            listed.created = created->get<std::int64_t>();
+        } else {
+            listed.created = unix_time(text_in(model, "created_at"));
+        }
         list->push_back(std::move(listed));
     }
     return list;
@@ -62,11 +102,26 @@ ModelList read_model_list(std::string_view body, const config::Upstream& upstrea
 
 // One upstream, as long as the config has it at the same place with the same key.
 struct ModelLists::Source {
-    explicit Source(std::shared_ptr<const config::Upstream> which) : upstream(std::move(which)) {}
+    explicit Source(std::shared_ptr<const config::Upstream> which) : upstream(std::move(which)) {
+        if (!is_asked()) list = deployments_of(*upstream);
+    }
 
+    [[nodiscard]] bool is_asked() const { return upstream->kind != config::Kind::kAzure; }
     [[nodiscard]] bool is_for(const config::Upstream& other) const {
-        return upstream->url == other.url && upstream->keys == other.keys &&
-               upstream->ca_file == other.ca_file;
+        const auto identity = [](const config::Upstream& one) {
+            return std::tie(
+                one.url,
+                one.kind,
+                one.keys,
+                one.headers,
+                one.query,
+                one.deployments,
+                one.proxy,
+                one.ca_file,
+                one.certificate_file
+            );
+        };
+        return identity(*upstream) == identity(other);
     }
     void came(ModelList fresh, const ModelListTimes& times) {
         list = std::move(fresh);
@@ -77,12 +132,14 @@ struct ModelLists::Source {
     void failed(const ModelListTimes& times) {
         good_until = Deadline::in(list->empty() ? times.again : times.kept);
         ++answers;
+        ++key;  // the one that was sent may be turned away
     }
 
     std::shared_ptr<const config::Upstream> upstream;
     ModelList list = std::make_shared<std::vector<ListedModel>>();
     Deadline good_until{Deadline::Clock::time_point::min()};
     std::uint64_t answers = 0;             // good or bad
+    std::size_t key = 0;                   // counts on past the last one
     std::unique_ptr<upstream::Call> call;  // while it is asked
     std::set<std::shared_ptr<Signal>> waiting;
 };
@@ -152,8 +209,9 @@ ModelLists::Sources ModelLists::sources_of(const SnapshotPtr& snapshot) {
 
 bool ModelLists::call_if_due(const std::shared_ptr<Source>& source) {
     if (source->call) return true;
-    if (!source->good_until.passed()) return false;
-    source->call = client_.call(source->upstream);
+    if (!source->is_asked() || !source->good_until.passed()) return false;
+    const std::size_t keys = std::max<std::size_t>(1, source->upstream->keys.size());
+    source->call = client_.call(source->upstream, source->key % keys);
     ++calls_;
     asio::co_spawn(
         home_,
@@ -177,7 +235,12 @@ Awaitable<> ModelLists::ask(Executor home, std::shared_ptr<Source> source, Model
     patience.set(Deadline::in(times.patience));
     upstream::CallRequest request;
     request.method = "GET";
-    request.target = source->upstream->base_path + "/models";
+    const bool anthropic = source->upstream->kind == config::Kind::kAnthropic;
+    // Anthropic lists 20 at a time if nobody asks for more, and answers nobody who names no
+    // version.
+    request.target =
+        upstream::target_on(*source->upstream, "/v1/models", anthropic ? "limit=1000" : "", "");
+    if (anthropic) request.fields.set("anthropic-version", kAnthropicVersion);
     Result<> outcome = co_await call.start(std::move(request));
     if (outcome && call.head().status != 200) {
         outcome =

@@ -3,7 +3,10 @@
 //
 // An upstream is asked by one call at a time, whoever waits for it; the call ends when the last one
 // who waits leaves, so that a drain waits for nothing that nobody wants. A call that fails leaves
-// the list from before in place: models do not vanish because of a blip.
+// the list from before in place: models do not vanish because of a blip. The next one is made with
+// the upstream's next key.
+//
+// Azure lists what could be deployed, not what is: it is not asked, its deployments are its list.
 //
 // Ownership: the Worker has it. What it is made of outlives the coroutines that it spawns; itself
 // it need not.
@@ -34,7 +37,8 @@ struct ListedModel {
 };
 using ModelList = std::shared_ptr<const std::vector<ListedModel>>;
 
-// What an upstream's answer lists, without its key; nullptr: it is no list of models.
+// What an upstream's answer lists, OpenAI's or Anthropic's, without its key; nullptr: it is no list
+// of models.
 [[nodiscard]] ModelList read_model_list(std::string_view body, const config::Upstream& upstream);
 
 struct ModelListTimes {

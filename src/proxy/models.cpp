@@ -1,5 +1,7 @@
 // GET /v1/models and /v1/models/{id}: what the upstreams list, cut to what the key's plan and the
 // routes allow, and the names that the config gives.
+#include <algorithm>
+#include <array>
 #include <cstddef>
 #include <map>
 #include <string>
@@ -36,6 +38,19 @@ std::string dump(const Json& json) {
     return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
+// Whether messages for `served` go to that upstream; nullptr: to any. One that does not answer at
+// the moment counts too: models do not vanish because of a blip.
+bool is_served(
+    const config::Config& config, const std::string& served, const config::Upstream* by
+) {
+    static constexpr auto kApis = std::to_array({http::Api::kOpenAi, http::Api::kAnthropic});
+    return std::ranges::any_of(kApis, [&](http::Api api) {
+        const auto route = upstream::find_route(config, served, "", api);
+        return by == nullptr ? !route.upstreams.empty()
+                             : std::ranges::find(route.upstreams, by) != route.upstreams.end();
+    });
+}
+
 // What this key may use, by id. `lists` are those of the config's upstreams, in their order.
 std::map<std::string, ListedModel> allowed_models(
     const Exchange& x, const std::vector<ModelList>& lists
@@ -43,21 +58,22 @@ std::map<std::string, ListedModel> allowed_models(
     const config::Config& config = *x.snapshot->config;
     const config::Plan& plan = *x.member->plan;
     std::map<std::string, ListedModel> found;
-    const auto offer = [&](const std::string& served, ListedModel model) {
-        if (!model_allowed(plan, model.id, served)) return;
-        if (upstream::find_route(config, served, "").upstreams.empty()) return;
-        const std::string id = model.id;
-        found.emplace(id, std::move(model));
-    };
+    const auto offer =
+        [&](const std::string& served, const ListedModel& model, const config::Upstream* by) {
+            if (found.contains(model.id)) return;
+            if (!model_allowed(plan, model.id, served)) return;
+            if (is_served(config, served, by)) found.emplace(model.id, model);
+        };
     for (const config::Model& alias : config.models) {
         const std::string& served = alias.serve_as.empty() ? alias.name : alias.serve_as;
-        offer(served, {.id = alias.name, .owned_by = "weir"});
+        offer(served, {.id = alias.name, .owned_by = "weir"}, nullptr);
     }
     for (std::size_t i = 0; i < lists.size(); ++i) {
         const config::Upstream& upstream = config.upstreams[i];
-        for (const ListedModel& model : *lists[i]) offer(model.id, model);
+        for (const ListedModel& model : *lists[i]) offer(model.id, model, &upstream);
         for (const std::string& pattern : upstream.models) {
-            if (is_literal(pattern)) offer(pattern, {.id = pattern, .owned_by = upstream.name});
+            if (!is_literal(pattern)) continue;
+            offer(pattern, {.id = pattern, .owned_by = upstream.name}, &upstream);
         }
     }
     return found;

@@ -16,12 +16,12 @@ void append_part(std::string& out, std::string_view part) {
 
 }  // namespace
 
-bool has_api(config::Kind kind, Api api) noexcept {
-    return (kind == config::Kind::kAnthropic) == (api == Api::kAnthropic);
+bool has_api(config::Kind kind, http::Api api) noexcept {
+    return (kind == config::Kind::kAnthropic) == (api == http::Api::kAnthropic);
 }
 
 Route find_route(
-    const config::Config& config, std::string_view served, std::string_view serve_as, Api api
+    const config::Config& config, std::string_view served, std::string_view serve_as, http::Api api
 ) {
     Route route;
     const auto take_those_that = [&](const auto& serve) {

@@ -197,6 +197,40 @@ TEST_F(CommandLine, CheckSaysWhatAConfigAllows) {
     EXPECT_EQ(machine["plans"].size(), 2U);
 }
 
+TEST_F(CommandLine, CheckSaysWhereMessagesGo) {
+    const auto path = write("routes.yaml", R"(
+upstreams:
+  - {name: one, url: "http://h", key: sk-secret-1, models: ["gpt-*", "o?"]}
+  - {name: two, url: "https://e", kind: azure, key: [sk-secret-2, sk-secret-3], priority: 2, weight: 3,
+     at_once: 7, proxy: "http://user:sk-secret-4@p:1"}
+  - {use: anthropic, priority: 3}
+plans: {p: {endpoints: [files, batches]}}
+)");
+    const auto done = weir({"check", "--config", path});
+    EXPECT_EQ(done.out, "config ok: " + path + R"(
+upstream one (http://h): gpt-*, o?
+upstream two (https://e):
+  *
+  azure, the v1 API
+  2 keys, in turn
+  priority 2, weight 3
+  at most 7 calls at once
+  through the proxy p:1
+upstream anthropic (https://api.anthropic.com/v1):
+  claude-*, of /v1/messages
+  no key
+  priority 3, weight 1
+plan p:
+  no caps
+  closed endpoints too: files, batches
+)") << done.err;
+    const auto machine = json::parse(weir({"check", "--config", path, "--json"}).out);
+    EXPECT_EQ(machine["upstreams"][1]["kind"], "azure");
+    EXPECT_EQ(machine["upstreams"][1]["keys"], 2);
+    EXPECT_EQ(machine["plans"][0]["endpoints"], (json{"files", "batches"}));
+    EXPECT_THAT(machine.dump(), Not(HasSubstr("sk-secret")));
+}
+
 TEST_F(CommandLine, CheckSaysAllCapsInPlainWords) {
     const auto path = write("caps.yaml", R"(
 demo: when no upstream has a key
@@ -219,6 +253,7 @@ caps: [{allow: 0.5 usd/day, mode: warn}]
 )");
     const auto done = weir({"check", "--config", path});
     EXPECT_EQ(done.out, "config ok: " + path + R"(
+upstream demo: the built-in demo answers, since no upstream has a key
 days, weeks and months are those of Asia/Shanghai
 model gpt-4: at most 8192 tokens out
 plan plus:
@@ -339,9 +374,9 @@ TEST_F(CommandLine, AsksTheGatewayOfAConfigWithoutItsSecrets) {
     EXPECT_EQ(weir({"health"}).exit_code, 2);
     environment_.pop_back();
     environment_.back() = "WEIR_LISTEN=" + url_.substr(url_.find("//") + 2);
-    // No config at all where this runs, as where the image's was taken away.
+    // No config at all where this runs.
     const auto elsewhere =
-        run({"/bin/sh", "-c", "cd " + directory_ + " && exec " WEIR_BINARY " health"},
+        run({"/bin/sh", "-c", "cd " + directory_ + "/data && exec " WEIR_BINARY " health"},
             environment_);
     EXPECT_EQ(elsewhere.exit_code, 0) << elsewhere.err;
 }

@@ -26,7 +26,7 @@ upstreams:
     key: ["${KEY}", "${GONE:-}", sk-2]
     weight: 3
     at_once: {calls: 20, queue: 5, wait: 2s}
-    headers: {X-Team: "red & ${KEY}", authorization: Basic YTpi}
+    headers: {X-Team: "red & ${KEY}", authorization: Bearer x}
     query: {"a b": "c&d", n: 3, empty: ""}
     api_version: 2024-10-21
     deployments: {gpt-4o: prod, "o3": reason}
@@ -57,7 +57,7 @@ upstreams:
     ASSERT_EQ(east.headers.size(), 2U);
     EXPECT_EQ(east.headers[0].name, "x-team");
     EXPECT_EQ(east.headers[0].value, "red & sk-1");
-    EXPECT_EQ(east.headers[1].value, "Basic YTpi");
+    EXPECT_EQ(east.headers[1].value, "Bearer x");
     ASSERT_EQ(east.query.size(), 3U);
     EXPECT_EQ(east.query[0].name, "a b");
     EXPECT_EQ(east.query[0].value, "c&d");

@@ -52,6 +52,31 @@ TEST(Models, ShowsOpenAIsMembersOfWhatTheKeyMayUse) {
     expect_error(ask(gateway.port(), one), 404, "model_not_found");
 }
 
+TEST(Models, EachUpstreamIsListedWithWhatItServes) {
+    FakeUpstream open([](Wire& wire, const SeenRequest&) {
+        wire.json(R"({"data":[{"id":"gpt-4"},{"id":"claude-of-others"},{"id":"llama"}]})");
+    });
+    FakeUpstream messages([](Wire& wire, const SeenRequest&) {
+        wire.json(R"({"data":[{"type":"model","id":"claude-a","display_name":"A",)"
+                  R"("created_at":"1970-01-01T00:01:00Z"}]})");
+    });
+    // The third answers nothing; what the config itself says of it is shown all the same.
+    TestGateway gateway(
+        {.upstream_url = open.url(),
+         .upstream_more = ", models: [\"gpt-*\"]}\n  - {name: claude, kind: anthropic, url: \"" +
+                          messages.url() +
+                          "\"}\n  - {name: azure, kind: azure, url: \"http://127.0.0.1:9\", "
+                          "deployments: {mine: d}"}
+    );
+    EXPECT_EQ(
+        ask(gateway.port(), list_for(kAlice)).body,
+        R"({"object":"list","data":[{"id":"claude-a","object":"model","created":60,)"
+        R"("owned_by":"claude"},{"id":"gpt-4","object":"model","created":0,"owned_by":"fake"},)"
+        R"({"id":"mine","object":"model","created":0,"owned_by":"azure"}]})"
+    );
+    EXPECT_EQ(messages.seen()[0].target, "/v1/models?limit=1000");
+}
+
 TEST(Models, AClientThatLeavesIsNotWaitedFor) {
     Steps closed;
     FakeUpstream upstream([&](Wire& wire, const SeenRequest&) {

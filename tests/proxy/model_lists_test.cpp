@@ -57,6 +57,21 @@ TEST(ReadModelList, KeepsOpenAIsMembersAndNothingElse) {
     EXPECT_EQ(list->at(2).created, 0);
 }
 
+TEST(ReadModelList, TakesAnthropicsTimes) {
+    const ModelList list = read_model_list(
+        R"({"data":[{"type":"model","id":"claude-a","display_name":"A","created_at":"2025-02-19T01:02:03Z"},
+            {"id":"b","created_at":"2025-02-30T00:00:00Z"},{"id":"c","created_at":"soon"},
+            {"id":"d","created_at":7}],"has_more":false})",
+        named("fake")
+    );
+    ASSERT_TRUE(list);
+    ASSERT_EQ(list->size(), 4U);
+    EXPECT_EQ(list->at(0).id, "claude-a");
+    EXPECT_EQ(list->at(0).created, 1739926923);
+    EXPECT_EQ(list->at(0).owned_by, "fake");
+    for (std::size_t i = 1; i < 4; ++i) EXPECT_EQ(list->at(i).created, 0) << i;
+}
+
 TEST(ReadModelList, IsNoneOfWhatIsNoListOrNestsTooDeep) {
     const std::string deep = std::string(200'000, '[') + std::string(200'000, ']');
     for (const std::string& body :
@@ -117,7 +132,11 @@ protected:
     ~ModelListsTest() override {
         for (Asker& asker : askers_) asker.signal.reset();
     }
-    void upstreams(const std::vector<const FakeUpstream*>& all, std::string key = "") {
+    void upstreams(
+        const std::vector<const FakeUpstream*>& all,
+        const std::string& key = "",
+        const std::function<void(config::Upstream&)>& change = [](config::Upstream&) {}
+    ) {
         auto config = std::make_shared<config::Config>();
         for (const FakeUpstream* const one : all) {
             config::Upstream upstream =
@@ -126,6 +145,7 @@ protected:
             upstream.host = "127.0.0.1";
             upstream.port = one->port();
             upstream.base_path = "/v1";
+            change(upstream);
             config->upstreams.push_back(std::move(upstream));
         }
         auto snapshot = std::make_shared<Snapshot>();
@@ -305,6 +325,48 @@ TEST_F(ModelListsTest, OneWhoDoesNotWaitStartsNothing) {
     ASSERT_TRUE(run_until([&] { return gone.done; }));
     EXPECT_THAT(gone.ids, ElementsAre(IsEmpty()));
     EXPECT_EQ(calls_, 0U);
+}
+
+TEST_F(ModelListsTest, AnthropicIsAskedInItsOwnWay) {
+    FakeUpstream upstream([](Wire& wire, const SeenRequest&) { wire.json(list_of("claude-a")); });
+    upstreams({&upstream}, "secret-0123456789", [](config::Upstream& one) {
+        one.kind = config::Kind::kAnthropic;
+        one.query = {{"beta", "true"}};
+    });
+    make();
+    EXPECT_THAT(told(), ElementsAre(ElementsAre("claude-a")));
+    EXPECT_EQ(upstream.seen()[0].target, "/v1/models?limit=1000&beta=true");
+    EXPECT_EQ(upstream.seen()[0].field("anthropic-version"), "2023-06-01");
+}
+
+TEST_F(ModelListsTest, AzureIsNotAskedAndListsItsDeployments) {
+    FakeUpstream upstream([](Wire& wire, const SeenRequest&) { wire.json(list_of("a")); });
+    upstreams({&upstream}, "", [](config::Upstream& one) {
+        one.kind = config::Kind::kAzure;
+        one.deployments = {{"gpt-4o", "prod"}, {"o3", "reason"}};
+    });
+    make();
+    EXPECT_THAT(told(), ElementsAre(ElementsAre("gpt-4o", "o3")));
+    upstreams({&upstream}, "", [](config::Upstream& one) {
+        one.kind = config::Kind::kAzure;
+        one.deployments = {{"gpt-4o", "prod"}};
+    });
+    EXPECT_THAT(told(), ElementsAre(ElementsAre("gpt-4o")));
+    EXPECT_EQ(upstream.calls(), 0U);
+}
+
+TEST_F(ModelListsTest, AKeyThatIsTurnedAwayMakesRoomForTheNext) {
+    FakeUpstream upstream([](Wire& wire, const SeenRequest& request) {
+        const bool good = request.field("authorization") == "Bearer second-0123456789";
+        wire.json(list_of("a"), good ? 200 : 401);
+    });
+    upstreams({&upstream}, "", [](config::Upstream& one) {
+        one.keys = {"first-0123456789", "second-0123456789"};
+    });
+    make();
+    EXPECT_THAT(told(), ElementsAre(IsEmpty()));
+    for (int i = 0; i < 3; ++i) EXPECT_THAT(told(), ElementsAre(ElementsAre("a")));
+    EXPECT_EQ(upstream.calls(), 4U);
 }
 
 // The worker's end while a call is in the air.

@@ -64,11 +64,11 @@ TEST(Route, AnUpstreamIsAskedForWhatItsKindHas) {
     config.upstreams[2].kind = config::Kind::kAzure;
     using Names = std::vector<std::string>;
     EXPECT_EQ(names(find_route(config, "m", "m")), (Names{"open", "azure"}));
-    EXPECT_EQ(names(find_route(config, "m", "m", Api::kOpenAi)), (Names{"open", "azure"}));
-    EXPECT_EQ(names(find_route(config, "m", "m", Api::kAnthropic)), (Names{"claude"}));
+    EXPECT_EQ(names(find_route(config, "m", "m", http::Api::kOpenAi)), (Names{"open", "azure"}));
+    EXPECT_EQ(names(find_route(config, "m", "m", http::Api::kAnthropic)), (Names{"claude"}));
     config.upstreams = {named("demo", {"*"}, 1)};
     config.upstreams[0].demo = true;
-    EXPECT_EQ(names(find_route(config, "m", "m", Api::kAnthropic)), (Names{"demo"}));
+    EXPECT_EQ(names(find_route(config, "m", "m", http::Api::kAnthropic)), (Names{"demo"}));
 }
 
 TEST(Route, TheLastResortServesWhatNobodyElseDoes) {
@@ -79,7 +79,7 @@ TEST(Route, TheLastResortServesWhatNobodyElseDoes) {
     EXPECT_EQ(names(find_route(config, "gpt-4", "")), (Names{"first"}));
     EXPECT_EQ(names(find_route(config, "deepseek-chat", "")), (Names{"second"}));
     EXPECT_EQ(names(find_route(config, "llama", "")), (Names{"first"}));
-    EXPECT_TRUE(find_route(config, "llama", "", Api::kAnthropic).upstreams.empty());
+    EXPECT_TRUE(find_route(config, "llama", "", http::Api::kAnthropic).upstreams.empty());
 }
 
 // Every way to spread a few characters over names, urls and serve_as is a rule of its own.

@@ -64,6 +64,8 @@ struct HttpProxy {
 struct ExtraField {
     std::string name;
     std::string value;
+
+    friend bool operator==(const ExtraField&, const ExtraField&) = default;
 };
 
 // Calls in flight to one upstream, of all workers together; who finds no room waits in line, fair
