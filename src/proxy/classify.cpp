@@ -83,7 +83,7 @@ std::optional<http::ApiError> choose_route(Exchange& x) {
     if (!model_allowed(*x.member->plan, x.asked_model, x.served_model)) {
         return http::model_not_allowed(x.asked_model, x.member->plan->name);
     }
-    x.route = upstream::find_route(config, x.served_model, x.serve_as);
+    x.route = upstream::find_route(config, x.served_model, x.serve_as, x.api);
     if (x.route.upstreams.empty()) return http::model_not_found(x.asked_model, x.api);
     return std::nullopt;
 }

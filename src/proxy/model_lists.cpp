@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdio>
 #include <exception>
 #include <iterator>
 #include <set>
@@ -14,6 +13,7 @@
 
 #include "weir/base/log.hpp"
 #include "weir/base/text.hpp"
+#include "weir/base/time_zone.hpp"
 #include "weir/base/watchdog.hpp"
 #include "weir/http/bounded_json.hpp"
 #include "weir/http/secrets.hpp"
@@ -35,28 +35,6 @@ std::string text_in(const nlohmann::ordered_json& model, const char* name) {
     if (member == model.end() || !member->is_string()) return {};
     const auto& text = member->get_ref<const std::string&>();
     return text.size() <= kLongestName ? text : std::string();
-}
-
-// "2025-02-19T00:00:00Z", as Anthropic has it, in seconds of Unix time; 0: it is no such time.
-std::int64_t unix_time(const std::string& text) {
-    int year = 0;
-    unsigned month = 0;
-    unsigned day = 0;
-    int hour = 0;
-    int minute = 0;
-    int second = 0;
-    if (std::sscanf(
-            text.c_str(), "%4d-%2u-%2uT%2d:%2d:%2d", &year, &month, &day, &hour, &minute, &second
-        ) != 6) {
-        return 0;
-    }
-    const std::chrono::year_month_day date{
-        std::chrono::year(year), std::chrono::month(month), std::chrono::day(day)
-    };
-    if (!date.ok() || hour < 0 || minute < 0 || second < 0) return 0;
-    const auto time = std::chrono::sys_days(date) + std::chrono::hours(hour) +
-                      std::chrono::minutes(minute) + std::chrono::seconds(second);
-    return time.time_since_epoch().count();
 }
 
 ModelList deployments_of(const config::Upstream& upstream) {
@@ -92,8 +70,10 @@ ModelList read_model_list(std::string_view body, const config::Upstream& upstrea
         const bool told = created != model.end() && created->is_number_integer();
         if (told) {
             listed.created = created->get<std::int64_t>();
-        } else {
-            listed.created = unix_time(text_in(model, "created_at"));
+        } else if (const auto at =
+                       parse_iso_time(text_in(model, "created_at"))) {  // Anthropic's way
+            listed.created =
+                std::chrono::floor<std::chrono::seconds>(*at).time_since_epoch().count();
         }
         list->push_back(std::move(listed));
     }

@@ -16,7 +16,6 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr char kMessages[] = "/v1/messages";
-constexpr char kKind[] = "";
 constexpr char kModel[] = "claude-sonnet-4-5";
 
 std::string message_body(std::string_view content, bool stream = false, std::string more = "") {
@@ -116,7 +115,7 @@ GatewaySetup setup(const FakeUpstream& upstream, std::string caps = "[]") {
     return {
         .upstream_url = upstream.url(),
         .caps = std::move(caps),
-        .upstream_more = kKind
+        .upstream_more = ", kind: anthropic"
     };
 }
 
@@ -390,6 +389,36 @@ TEST(Messages, RefusalsHaveAnthropicsShape) {
         "permission_error"
     );
     EXPECT_EQ(upstream.calls(), 0U);
+}
+
+TEST(Messages, OnlyUpstreamsOfTheirKindServeThem) {
+    FakeUpstream openai(say_an_answer);
+    TestGateway gateway({.upstream_url = openai.url()});
+    const Json error = expect_refusal(message(gateway, "x"), 404, "not_found_error");
+    EXPECT_NE(error["message"].get<std::string>().find("kind: anthropic"), std::string::npos);
+    EXPECT_EQ(openai.calls(), 0U);
+
+    FakeUpstream anthropic(say_a_message);
+    TestGateway other(setup(anthropic));
+    expect_error(send(other, "x", kModel), 404, "model_not_found");
+    EXPECT_EQ(anthropic.calls(), 0U);
+}
+
+TEST(Messages, TheModelsOfTheirUpstreamsAreListed) {
+    FakeUpstream upstream([](Wire& wire, const SeenRequest&) {
+        wire.json(
+            R"({"data":[{"type":"model","id":"claude-x","created_at":"1970-01-02T00:00:00Z"}]})"
+        );
+    });
+    TestGateway gateway(setup(upstream));
+    const Answer listed =
+        ask(gateway.port(),
+            {.method = "GET", .path = "/v1/models", .key = kAlice, .body = {}, .fields = {}});
+    const Json expected = {
+        {"id", "claude-x"}, {"object", "model"}, {"created", 86'400}, {"owned_by", "fake"}
+    };
+    EXPECT_EQ(parsed(listed)["data"], Json::array({expected}));
+    EXPECT_EQ(upstream.seen().at(0).target, "/v1/models?limit=1000");
 }
 
 TEST(Messages, WhatTheUpstreamRefusesIsTold) {
