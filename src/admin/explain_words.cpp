@@ -122,16 +122,26 @@ std::string verdict(const Way& way, const std::vector<Fallback>& fallbacks, bool
     return queued ? "So a message waits in line now." : "So a message gets a 429 now.";
 }
 
-std::string on_endpoint(const http::Endpoint& endpoint, std::string_view path) {
-    switch (endpoint.access) {
-        case http::Access::kOpen:
-            break;
-        case http::Access::kClosed:
-            return fmt::format("The endpoint {} is closed: 403.", path);
-        case http::Access::kNever:
-            return fmt::format("The endpoint {} is never forwarded: 403.", path);
+bool is_open(const http::Endpoint& endpoint, const config::Plan& plan) {
+    if (endpoint.access == http::Access::kOpen) return true;
+    const auto& groups = plan.endpoints;
+    return endpoint.access == http::Access::kClosed &&
+           std::ranges::find(groups, endpoint.group) != groups.end();
+}
+
+std::string on_endpoint(
+    const http::Endpoint& endpoint, std::string_view path, const config::Plan& plan
+) {
+    if (endpoint.access == http::Access::kNever) {
+        return fmt::format("The endpoint {} is never forwarded: 403.", path);
     }
-    if (!endpoint.json) return fmt::format("Uploads to {} are not yet supported: 415.", path);
+    if (!is_open(endpoint, plan)) {
+        return fmt::format(
+            "The endpoint {} is closed, without `endpoints: [{}]` in the plan: 403.",
+            path,
+            endpoint.group
+        );
+    }
     return endpoint.counts ? "" : fmt::format("Messages to {} are free: no cap is asked.", path);
 }
 
@@ -161,7 +171,8 @@ Explained in_words(
     }
     why.push_back(on_plan(way, plan));
     why.push_back(on_route(way));
-    if (auto line = on_endpoint(endpoint, path); !line.empty()) why.push_back(std::move(line));
+    if (auto line = on_endpoint(endpoint, path, plan); !line.empty())
+        why.push_back(std::move(line));
     for (const auto& state : way.caps) why.push_back(on_cap(state));
     if (endpoint.counts && way.caps.empty()) why.emplace_back("No cap covers it.");
     const bool money = std::ranges::any_of(way.caps, [](const quota::CapState& state) {
@@ -170,7 +181,7 @@ Explained in_words(
     if (money && way.price == nullptr) why.push_back(on_price(way));
     for (const auto& one : fallbacks) why.push_back(on_fallback(one));
     std::string last = verdict(way, fallbacks, goes);
-    if (endpoint.access != http::Access::kOpen || !endpoint.json) {
+    if (!is_open(endpoint, plan)) {
         goes = false;
         last = "So a message is refused.";
     }

@@ -130,6 +130,7 @@ struct Gateway::Impl {
     metrics::Registry registry;
     proxy::Meters meters{registry};
     cache::Savings savings{registry};
+    proxy::StoredResponses stored_responses;
     SystemClock clock;
     BufferBudget bodies{0};  // set by the server from the config
     BufferBudget backlogs{kBacklogBytes};
@@ -321,7 +322,9 @@ struct Gateway::Impl {
         if (!config) return std::unexpected(config.error());
         if (auto chosen = choose_trial_key(**config); !chosen) return chosen;
 
-        shared.emplace(proxy::Shared{*ledger, *cache, board, bodies, backlogs, savings, meters});
+        shared.emplace(proxy::Shared{
+            *ledger, *cache, board, bodies, backlogs, savings, meters, stored_responses
+        });
         {
             const MutexLock lock(changing);
             // The config may have changed while nothing ran that could have refused it, or revoked

@@ -1,5 +1,6 @@
 #include "weir/http/api.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 
@@ -9,144 +10,201 @@ namespace weir::http {
 
 namespace {
 
+using enum BodyKind;
+
 constexpr Endpoint open_json(
     std::string_view path, Shape shape, bool cacheable, std::string_view default_model = {}
 ) {
-    return {path, "POST", Access::kOpen, shape, true, cacheable, true, {}, default_model};
+    return {
+        .path = path,
+        .method = "POST",
+        .shape = shape,
+        .cacheable = cacheable,
+        .group = {},
+        .default_model = default_model
+    };
 }
-// Bodies that are multipart, or JSON that only says where stored files are.
-constexpr Endpoint open_raw(std::string_view path, std::string_view default_model = {}) {
-    return {path, "POST", Access::kOpen, Shape::kOther, false, false, true, {}, default_model};
-}
-constexpr Endpoint open_free(
-    std::string_view path,
-    std::string_view method,
-    bool json,
-    std::string_view default_model = {},
-    bool cacheable = false
+constexpr Endpoint open_form(
+    std::string_view path, Files files, std::string_view default_model = {}
 ) {
-    return {path, method, Access::kOpen, Shape::kOther, json, cacheable, false, {}, default_model};
+    return {
+        .path = path,
+        .method = "POST",
+        .body = kForm,
+        .files = files,
+        .group = {},
+        .default_model = default_model
+    };
 }
-constexpr Endpoint closed(
-    std::string_view path, std::string_view method, std::string_view group, bool counts
+constexpr Endpoint free_json(
+    std::string_view path, std::string_view default_model = {}, bool cacheable = false
 ) {
-    return {path, method, Access::kClosed, Shape::kOther, false, false, counts, group, {}};
+    return {
+        .path = path,
+        .method = "POST",
+        .cacheable = cacheable,
+        .counts = false,
+        .group = {},
+        .default_model = default_model
+    };
 }
-constexpr Endpoint never(std::string_view path) {
-    return {path, "*", Access::kNever, Shape::kOther, false, false, false, {}, {}};
+constexpr Endpoint free_get(std::string_view path) {
+    return {
+        .path = path,
+        .method = "GET",
+        .body = kNone,
+        .counts = false,
+        .names_model = false,
+        .group = {},
+        .default_model = {}
+    };
 }
 
-// First the exact paths, the busiest in front; the first row whose path and method fit holds.
-constexpr auto kOpen = std::to_array<Endpoint>({
+// Of a closed group: a POST that makes a model work, or that hands out what makes one work.
+constexpr Endpoint work(
+    std::string_view group,
+    std::string_view path,
+    BodyKind body = kJson,
+    Files files = Files::kNone,
+    std::string_view default_model = {}
+) {
+    return {
+        .path = path,
+        .method = "POST",
+        .access = Access::kClosed,
+        .body = body,
+        .files = files,
+        .names_model = false,
+        .group = group,
+        .default_model = default_model
+    };
+}
+// Of a closed group: everything else.
+constexpr Endpoint rest(
+    std::string_view group, std::string_view path, BodyKind body, std::string_view method = "*"
+) {
+    return {
+        .path = path,
+        .method = method,
+        .access = Access::kClosed,
+        .body = body,
+        .counts = false,
+        .names_model = false,
+        .group = group,
+        .default_model = {}
+    };
+}
+constexpr Endpoint never(std::string_view path) {
+    return {
+        .path = path,
+        .method = "*",
+        .access = Access::kNever,
+        .body = kNone,
+        .counts = false,
+        .names_model = false,
+        .group = {},
+        .default_model = {}
+    };
+}
+
+// docs/endpoints.md is this table for people. The busiest are in front; the first row whose path
+// and method fit holds.
+constexpr auto kTable = std::to_array<Endpoint>({
     open_json("/chat/completions", Shape::kChat, true),
     open_json("/responses", Shape::kResponse, true),
     open_json("/embeddings", Shape::kEmbedding, true),
     open_json("/completions", Shape::kCompletion, true),
-    open_free("/models", "GET", false),
-    open_free("/moderations", "POST", true, "omni-moderation-latest", true),
-    open_free("/responses/input_tokens", "POST", true),
+    free_get("/models"),
+    free_json("/moderations", "omni-moderation-latest", true),
+    free_json("/responses/input_tokens"),
     open_json("/responses/compact", Shape::kOther, false),
     open_json("/images/generations", Shape::kOther, false, "dall-e-2"),
-    open_raw("/images/edits", "gpt-image-1.5"),
-    open_raw("/images/variations", "dall-e-2"),
+    open_form("/images/edits", Files::kImage, "gpt-image-1.5"),
+    open_form("/images/variations", Files::kImage, "dall-e-2"),
     open_json("/audio/speech", Shape::kOther, false),
-    open_raw("/audio/transcriptions"),
-    open_raw("/audio/translations"),
+    open_form("/audio/transcriptions", Files::kAudio),
+    open_form("/audio/translations", Files::kAudio),
     open_json("/messages", Shape::kMessage, true),
-    open_free("/messages/count_tokens", "POST", true),
-    open_free("/models/*", "GET", false),
-});
+    free_json("/messages/count_tokens"),
+    free_get("/models/*"),
 
-struct Group {
-    std::string_view name;
-    std::string_view path;
-    bool itself;  // the path without anything below is part of it
-};
-constexpr auto kClosed = std::to_array<Group>({
-    {"files", "/files", true},
-    {"uploads", "/uploads", true},
-    {"batches", "/batches", true},
-    {"fine_tuning", "/fine_tuning", true},
-    {"assistants", "/assistants", true},
-    {"threads", "/threads", true},
-    {"vector_stores", "/vector_stores", true},
-    {"conversations", "/conversations", true},
-    {"containers", "/containers", true},
-    {"evals", "/evals", true},
-    {"realtime", "/realtime", true},
-    {"videos", "/videos", true},
-    {"skills", "/skills", true},
-    {"chatkit", "/chatkit", true},
-    {"voices", "/audio/voices", true},
-    {"voices", "/audio/voice_consents", true},
-    {"message_batches", "/messages/batches", true},
-    {"stored_responses", "/responses", false},
-    {"stored_completions", "/chat/completions", false},
-});
+    rest("files", "/files", kRelayed),
+    rest("files", "/files/*", kRelayed),
+    rest("uploads", "/uploads", kRelayed),
+    rest("uploads", "/uploads/*", kRelayed),
+    work("batches", "/batches"),
+    rest("batches", "/batches", kJson),
+    rest("batches", "/batches/*", kJson),
+    work("message_batches", "/messages/batches"),
+    rest("message_batches", "/messages/batches", kJson),
+    rest("message_batches", "/messages/batches/*", kJson),
+    rest("stored_responses", "/responses/*", kJson),
+    rest("stored_completions", "/chat/completions", kNone, "GET"),
+    rest("stored_completions", "/chat/completions/*", kJson),
+    rest("conversations", "/conversations", kJson),
+    rest("conversations", "/conversations/*", kJson),
+    rest("vector_stores", "/vector_stores", kJson),
+    work("vector_stores", "/vector_stores/{id}/search"),
+    rest("vector_stores", "/vector_stores/*", kJson),
+    rest("containers", "/containers", kJson),
+    rest("containers", "/containers/*", kRelayed),
+    rest("assistants", "/assistants", kJson),
+    rest("assistants", "/assistants/*", kJson),
+    rest("threads", "/threads", kJson),
+    work("threads", "/threads/runs"),
+    work("threads", "/threads/{id}/runs"),
+    work("threads", "/threads/{id}/runs/{id}/submit_tool_outputs"),
+    rest("threads", "/threads/*", kJson),
+    work("fine_tuning", "/fine_tuning/jobs"),
+    work("fine_tuning", "/fine_tuning/alpha/graders/run"),
+    rest("fine_tuning", "/fine_tuning/*", kJson),
+    rest("fine_tuning", "/models/*", kNone, "DELETE"),
+    rest("evals", "/evals", kJson),
+    work("evals", "/evals/{id}/runs"),
+    rest("evals", "/evals/*", kJson),
+    work("videos", "/videos", kForm, Files::kFile, "sora-2"),
+    rest("videos", "/videos", kJson),
+    work("videos", "/videos/edits", kForm, Files::kFile),
+    work("videos", "/videos/extensions", kForm, Files::kFile),
+    work("videos", "/videos/{id}/remix", kForm, Files::kFile),
+    rest("videos", "/videos/*", kRelayed),
+    rest("skills", "/skills", kRelayed),
+    rest("skills", "/skills/*", kRelayed),
+    work("voices", "/audio/voices", kForm, Files::kAudio),
+    rest("voices", "/audio/voices", kJson),
+    rest("voices", "/audio/voices/*", kJson),
+    rest("voices", "/audio/voice_consents", kRelayed),
+    rest("voices", "/audio/voice_consents/*", kJson),
+    rest("provenance", "/content_provenance_checks", kRelayed, "POST"),
+    work("chatkit", "/chatkit/sessions"),
+    rest("chatkit", "/chatkit/*", kJson),
+    rest("realtime", "/realtime", kNone, "GET"),
+    work("realtime", "/realtime/calls", kRelayed),
+    work("realtime", "/realtime/sessions"),
+    work("realtime", "/realtime/client_secrets"),
+    work("realtime", "/realtime/transcription_sessions"),
+    work("realtime", "/realtime/translations/client_secrets"),
+    rest("realtime", "/realtime/*", kJson),
 
-constexpr std::array<std::string_view, kClosed.size()> kBelow = {
-    "/files/*",
-    "/uploads/*",
-    "/batches/*",
-    "/fine_tuning/*",
-    "/assistants/*",
-    "/threads/*",
-    "/vector_stores/*",
-    "/conversations/*",
-    "/containers/*",
-    "/evals/*",
-    "/realtime/*",
-    "/videos/*",
-    "/skills/*",
-    "/chatkit/*",
-    "/audio/voices/*",
-    "/audio/voice_consents/*",
-    "/messages/batches/*",
-    "/responses/*",
-    "/chat/completions/*",
-};
-
-constexpr auto kLast = std::to_array<Endpoint>({
-    closed("/chat/completions", "GET", "stored_completions", false),
-    closed("/models/*", "DELETE", "fine_tuning", false),
     never("/organization"),
     never("/organization/*"),
     never("/projects"),
     never("/projects/*"),
 });
 
-// Two rows for each closed path: only POSTs are messages.
-constexpr std::size_t closed_rows() {
-    std::size_t rows = 0;
-    for (const Group& group : kClosed) rows += group.itself ? 4 : 2;
-    return rows;
-}
-
-constexpr std::size_t kRows = kOpen.size() + closed_rows() + kLast.size();
-
-constexpr std::array<Endpoint, kRows> make_table() {
-    std::array<Endpoint, kRows> table{};
-    std::size_t at = 0;
-    for (const Endpoint& row : kOpen) table[at++] = row;
-    for (std::size_t i = 0; i < kClosed.size(); ++i) {
-        const Group& group = kClosed[i];
-        if (group.itself) {
-            table[at++] = closed(group.path, "POST", group.name, true);
-            table[at++] = closed(group.path, "*", group.name, false);
-        }
-        table[at++] = closed(kBelow[i], "POST", group.name, true);
-        table[at++] = closed(kBelow[i], "*", group.name, false);
-    }
-    for (const Endpoint& row : kLast) table[at++] = row;
-    return table;
-}
-
-constexpr std::array<Endpoint, kRows> kTable = make_table();
-
 bool path_fits(std::string_view pattern, std::string_view path) noexcept {
-    if (!pattern.ends_with("/*")) return pattern == path;
-    pattern.remove_suffix(1);
-    return path.size() > pattern.size() && path.starts_with(pattern);
+    // Both begin with a slash: a segment each time around.
+    while (!pattern.empty()) {
+        if (pattern == "/*") return path.size() > 1;
+        if (!path.starts_with('/')) return false;
+        const std::size_t end = std::min(path.find('/', 1), path.size());
+        const std::size_t pattern_end = std::min(pattern.find('/', 1), pattern.size());
+        const bool any = pattern.substr(1).starts_with('{') && end > 1;
+        if (!any && pattern.substr(0, pattern_end) != path.substr(0, end)) return false;
+        path.remove_prefix(end);
+        pattern.remove_prefix(pattern_end);
+    }
+    return path.empty();
 }
 
 // Whether every reader of the path sees the same place: an upstream that decodes %2e%2e or %2f,
@@ -214,6 +272,11 @@ Api api_of(std::string_view path) noexcept {
 std::string_view path_behind_v1(std::string_view path) noexcept {
     constexpr std::string_view kPrefix = "/v1/";
     return path.starts_with(kPrefix) ? path.substr(kPrefix.size()) : std::string_view();
+}
+
+bool is_group(std::string_view name) noexcept {
+    return !name.empty() &&
+           std::ranges::any_of(kTable, [name](const Endpoint& row) { return row.group == name; });
 }
 
 const Endpoint* endpoints_begin() noexcept {

@@ -18,11 +18,6 @@ using std::chrono::seconds;
 // Longer text of a client's is cut where it is repeated.
 constexpr std::size_t kMaxQuoted = 200;
 
-std::string plan_words(std::string_view plan) {
-    return plan.empty() ? std::string("the plan of your key")
-                        : fmt::format("the plan {}", shown(plan));
-}
-
 // Anthropic tells errors apart by type, and has one for each status.
 std::string_view anthropic_type(const ApiError& error) noexcept {
     switch (error.status) {
@@ -60,6 +55,11 @@ void append_member(std::string& out, std::string_view name, std::string_view val
 }
 
 }  // namespace
+
+std::string plan_words(std::string_view plan) {
+    return plan.empty() ? std::string("the plan of your key")
+                        : fmt::format("the plan {}", shown(plan));
+}
 
 ApiError make_error(int status, std::string_view type, std::string_view code, std::string message) {
     ApiError error;
@@ -161,30 +161,6 @@ ApiError unknown_key() {
     );
 }
 
-ApiError unknown_path(std::string_view method, std::string_view path) {
-    return make_error(
-        404,
-        kInvalidRequest,
-        "not_found",
-        fmt::format(
-            "There is nothing at {} for {}. Check the base URL: it ends with '/v1'.",
-            shown(path),
-            shown(method)
-        )
-    );
-}
-
-ApiError wrong_method(std::string_view method, std::string_view path, std::string_view allowed) {
-    ApiError error = make_error(
-        405,
-        kInvalidRequest,
-        "method_not_allowed",
-        fmt::format("{} does not take {}. Use {}.", shown(path), shown(method), allowed)
-    );
-    error.allow = allowed;
-    return error;
-}
-
 ApiError not_cached() {
     ApiError error = make_error(
         504,
@@ -196,33 +172,6 @@ ApiError not_cached() {
     );
     error.should_not_retry = true;
     return error;
-}
-
-ApiError closed_endpoint(std::string_view path, std::string_view plan, std::string_view opens) {
-    if (opens.empty()) {
-        return make_error(
-            403,
-            kInvalidRequest,
-            "endpoint_closed",
-            fmt::format(
-                "{} is never forwarded by this gateway, because it manages the account that "
-                "everybody shares. Use the upstream itself for that.",
-                shown(path)
-            )
-        );
-    }
-    return make_error(
-        403,
-        kInvalidRequest,
-        "endpoint_closed",
-        fmt::format(
-            "{} is closed, because it reads or changes what the shared upstream account stores. "
-            "An administrator can open it with 'endpoints: [{}]' in {}.",
-            shown(path),
-            opens,
-            plan_words(plan)
-        )
-    );
 }
 
 ApiError model_not_allowed(std::string_view model, std::string_view plan) {

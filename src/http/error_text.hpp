@@ -20,5 +20,7 @@ inline constexpr std::chrono::seconds kLongestTransient{60};
 );
 // Text of a client's or of the config, between quotes; cut where it is long.
 [[nodiscard]] std::string shown(std::string_view text);
+// "the plan 'plus'".
+[[nodiscard]] std::string plan_words(std::string_view plan);
 
 }  // namespace weir::http

@@ -37,11 +37,15 @@ constexpr auto kRequestNames = std::to_array<std::string_view>({
 constexpr auto kRequestPrefixes = std::to_array<std::string_view>({"x-stainless-", "x-codex-"});
 
 constexpr auto kResponseNames = std::to_array<std::string_view>({
+    "accept-ranges",
     "cache-control",
     "content-disposition",
     "content-encoding",
     "content-language",
+    "content-range",
     "content-type",
+    "etag",
+    "last-modified",
     "openai-model",
     "openai-poll-after-ms",
     "openai-processing-ms",
@@ -122,7 +126,10 @@ Fields forwarded_response_fields(const Fields& from) {
     bool has_id = false;
     for (const Field& field : from) {
         if (listed(dropped, field.name)) continue;
-        if (listed(kResponseNames, field.name)) {
+        // Where something is on the upstream is nobody's business; a path is the same here.
+        const bool path = iequals(field.name, "location") && field.value.starts_with('/') &&
+                          !field.value.starts_with("//");
+        if (path || listed(kResponseNames, field.name)) {
             out.add(field.name, field.value);
         } else if (!has_id &&
                    (iequals(field.name, "x-request-id") || iequals(field.name, "request-id"))) {
@@ -156,6 +163,10 @@ std::vector<std::string> shaping_fields(const Fields& from) {
     out.reserve(values.size());
     for (const auto& [name, value] : values) out.emplace_back(name).append(": ").append(value);
     return out;
+}
+
+bool is_json(const Fields& from) noexcept {
+    return iequals(media_type(from.find("content-type").value_or("")), "application/json");
 }
 
 std::string_view presented_key(const Fields& from) noexcept {

@@ -23,6 +23,9 @@ constexpr std::array<std::string_view, 8> kSearches = {
     "mcp_servers",
 };
 
+// Members of the top level that name stored state.
+constexpr std::array<std::string_view, 3> kStates = {"conversation", "container", "file_id"};
+
 }  // namespace
 
 Where inside_array(Where where) noexcept {
@@ -164,17 +167,18 @@ bool Walk::picked_root(std::string_view key, std::string_view text) {
         request_.stream_options_at = span(text);
     } else if (key == "previous_response_id") {
         if (null) return true;
-        stored(key);
+        stored("previous_response_id");
         if (!text.starts_with('"')) {
             return refuse("previous_response_id must be a string.", "previous_response_id");
         }
         json::append_decoded(request_.previous_response_id.emplace(), last_string_);
-    } else if (key == "conversation" || key == "container" || key == "file_id") {
-        if (!null) stored(key);
+    } else if (const auto* const state = std::ranges::find(kStates, key); state != kStates.end()) {
+        if (!null) stored(*state);
     } else if (key == "background") {
-        if (!null && text != "false") stored(key);
+        if (!null && text != "false") stored("background");
     } else if (key == "store") {
         request_.store = text == "true";
+        request_.store_off = text == "false";
     } else if (key == "temperature") {
         double temperature = 1;
         const auto read = std::from_chars(text.data(), text.data() + text.size(), temperature);

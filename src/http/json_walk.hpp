@@ -2,6 +2,7 @@
 // in json_request.cpp. Private to the room.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <expected>
@@ -144,10 +145,10 @@ private:
         if (part_.type != Medium::kNone || part_.has_source || part_.referenced) count_part();
     }
     void count_part();
+    // REQUIRES: a name of this program's, not the body's.
     void stored(std::string_view field) {
-        if (request_.stateful) return;
-        request_.stateful = true;
-        request_.stateful_field = field;
+        std::vector<std::string_view>& fields = request_.stateful_fields;
+        if (std::ranges::find(fields, field) == fields.end()) fields.push_back(field);
     }
     [[nodiscard]] bool last_string_is(std::string_view text) const;
     [[nodiscard]] bool last_string_is_clients_tool() const;

@@ -10,6 +10,8 @@
 #include "weir/proxy/meters.hpp"
 #include "weir/proxy/proxy.hpp"
 
+#include "endpoint.hpp"
+
 namespace weir::proxy {
 
 namespace {
@@ -262,13 +264,16 @@ Awaitable<Proxy::Problem> Proxy::charge_hit(Exchange& x, std::shared_ptr<Signal>
 Proxy::Problem Proxy::ask_for(
     Exchange& x, const http::RequestHead& head, const std::string& model
 ) {
-    auto rewritten =
-        http::rewrite_body(x.body->view(), x.json, {.model = model}, &worker_.shared.bodies);
+    // What works without naming a model must not be told one.
+    if (!x.json.model && !x.endpoint->names_model) {
+        return http::model_not_allowed(model, x.member->plan->name);
+    }
+    auto rewritten = body_with_model(x, model, worker_.shared.bodies);
     if (!rewritten) return http::bodies_full();
     x.body = std::make_shared<const Buffer>(std::move(*rewritten));
     x.refusal.reset();  // that was another model's; so are the caps
     x.caps_known = false;
-    return classify(x, head);
+    return classify(x, head, worker_.shared.stored_responses);
 }
 
 // A cap is used up: the models that it, and the caps of these, name instead are asked in turn.

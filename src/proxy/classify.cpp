@@ -1,4 +1,4 @@
-// Stages 2, 3 and 5 of the line: who asks, for which endpoint, for which model.
+// Stages 2 and 5 of the line: who asks, for which model.
 #include <algorithm>
 #include <span>
 #include <utility>
@@ -7,6 +7,7 @@
 #include "weir/http/crossing.hpp"
 #include "weir/proxy/proxy.hpp"
 
+#include "endpoint.hpp"
 #include "estimate.hpp"
 
 namespace weir::proxy {
@@ -36,20 +37,34 @@ std::optional<http::ApiError> read_json(Exchange& x, bool want_canonical) {
     return std::nullopt;
 }
 
-// The closed endpoints that a field of a body reaches into.
-std::string_view group_of(std::string_view field) noexcept {
-    static constexpr std::pair<std::string_view, std::string_view> kGroups[] = {
-        {"vector_store", "vector_stores"},
-        {"skill", "skills"},
-        {"file", "files"},
-        {"container", "containers"},
-        {"conversation", "conversations"},
-        {"audio", "stored_completions"},
-    };
-    for (const auto& [part, group] : kGroups) {
-        if (field.find(part) != std::string_view::npos) return group;
+std::optional<http::ApiError> read_form(Exchange& x, const http::RequestHead& head) {
+    const std::string_view type = head.fields.find("content-type").value_or("");
+    auto form = http::read_form(x.body->view(), type, x.endpoint->files);
+    if (!form) return http::invalid_field(form.error().param, form.error().message);
+    x.json = std::move(form->request);
+    x.form = std::move(form->place);
+    return std::nullopt;
+}
+
+// What the body is, by the endpoint's row of the table.
+std::optional<http::ApiError> read_request(Exchange& x, const http::RequestHead& head) {
+    x.json = {};
+    x.form.reset();
+    const bool empty = x.body == nullptr || x.body->empty();
+    if (empty && !x.endpoint->names_model) return std::nullopt;
+    switch (x.endpoint->body) {
+        case http::BodyKind::kNone:
+            return std::nullopt;
+        case http::BodyKind::kRelayed:
+            if (!http::is_json(head.fields)) return std::nullopt;
+            break;
+        case http::BodyKind::kForm:
+            if (http::is_json(head.fields)) break;
+            return read_form(x, head);
+        case http::BodyKind::kJson:
+            break;
     }
-    return "stored_responses";
+    return read_json(x, x.storable);
 }
 
 std::optional<http::ApiError> check_inputs(const Exchange& x) {
@@ -69,7 +84,7 @@ std::optional<http::ApiError> check_inputs(const Exchange& x) {
 std::optional<http::ApiError> choose_route(Exchange& x) {
     const config::Config& config = *x.snapshot->config;
     x.asked_model = x.json.model ? *x.json.model : std::string(x.endpoint->default_model);
-    if (x.asked_model.empty()) {
+    if (x.asked_model.empty() && x.endpoint->names_model) {
         return http::invalid_field(
             "model", "The request names no model; add a `model` to the body."
         );
@@ -80,9 +95,10 @@ std::optional<http::ApiError> choose_route(Exchange& x) {
     const config::Model* const alias = config.find_model(x.asked_model);
     x.serve_as = alias != nullptr ? alias->serve_as : "";
     x.served_model = x.serve_as.empty() ? x.asked_model : x.serve_as;
-    if (!model_allowed(*x.member->plan, x.asked_model, x.served_model)) {
+    if (!x.asked_model.empty() && !model_allowed(*x.member->plan, x.asked_model, x.served_model)) {
         return http::model_not_allowed(x.asked_model, x.member->plan->name);
     }
+    if (x.pin) return route_to_pin(x);
     x.route = upstream::find_route(config, x.served_model, x.serve_as, x.api);
     if (x.route.upstreams.empty()) return http::model_not_found(x.asked_model, x.api);
     return std::nullopt;
@@ -167,38 +183,12 @@ std::optional<http::ApiError> authenticate(Exchange& x, const http::RequestHead&
     return std::nullopt;
 }
 
-std::optional<http::ApiError> check_endpoint(Exchange& x, const http::RequestHead& head) {
-    const std::string_view method = head.method == "HEAD" ? std::string_view("GET") : head.method;
-    const http::Found found = http::find_endpoint(method, x.path);
-    switch (found.match) {
-        case http::Match::kUnknown:
-            return http::unknown_path(head.method, x.path);
-        case http::Match::kWrongMethod:
-            return http::wrong_method(head.method, x.path, found.endpoint->method);
-        case http::Match::kFound:
-            break;
-    }
-    x.endpoint = found.endpoint;
-    switch (found.endpoint->access) {
-        case http::Access::kOpen:
-            return std::nullopt;
-        case http::Access::kClosed:
-            return http::closed_endpoint(x.path, x.member->plan->name, found.endpoint->group);
-        case http::Access::kNever:
-            break;
-    }
-    return http::closed_endpoint(x.path, x.member->plan->name, "");
-}
-
-std::optional<http::ApiError> classify(Exchange& x, const http::RequestHead& head) {
-    if (head.method == "GET" || head.method == "HEAD") return std::nullopt;
-    if (!x.endpoint->json) {
-        return http::malformed_request(
-            415, "Uploads in multipart bodies are not yet supported by this version of Weir."
-        );
-    }
+std::optional<http::ApiError> classify(
+    Exchange& x, const http::RequestHead& head, const StoredResponses& stored
+) {
     const config::Plan& plan = *x.member->plan;
-    if (plan.max_input_bytes > 0 && x.body->size() > plan.max_input_bytes) {
+    const std::size_t bytes = x.body ? x.body->size() : 0;
+    if (plan.max_input_bytes > 0 && bytes > plan.max_input_bytes) {
         return http::input_too_large(plan.max_input_bytes, plan.name);
     }
     const config::Cache& cache = x.snapshot->config->cache;
@@ -206,23 +196,17 @@ std::optional<http::ApiError> classify(Exchange& x, const http::RequestHead& hea
     if (!control) return std::move(control.error());
     x.control = std::move(*control);
     const bool cacheable = x.endpoint->cacheable && cache.enabled;
-    const bool small = x.body->size() <= cache.max_request_bytes;
+    const bool small = bytes <= cache.max_request_bytes;
     x.storable = cacheable && small && !x.control.no_store;
-    if (auto problem = read_json(x, x.storable)) return problem;
+    if (auto problem = read_request(x, head)) return problem;
     if (auto problem = check_inputs(x)) return problem;
-    if (x.json.stateful) {
-        // What the shared upstream account stores belongs to everybody on the team, or to nobody.
-        return http::closed_endpoint(
-            "a body with `" + x.json.stateful_field + "`",
-            x.member->plan->name,
-            group_of(x.json.stateful_field)
-        );
-    }
+    if (auto problem = check_stored_state(x, stored)) return problem;
     if (auto problem = choose_route(x)) return problem;
     // A wish to have the answer stored upstream is not fulfilled by one that is stored here, and
     // what the upstream does for an answer is to be done each time.
-    x.storable = x.storable && x.json.canonical_complete && !x.json.store && !x.json.acts &&
-                 !searches_by_itself(x.served_model) && kept_by_rule(x);
+    x.storable = x.storable && x.json.canonical_complete && x.json.stateful_fields.empty() &&
+                 !x.json.store && !x.json.acts && !searches_by_itself(x.served_model) &&
+                 kept_by_rule(x);
     x.shareable = x.storable && !x.control.no_cache;
     if (x.storable) {
         x.ttl = time_to_live(x);

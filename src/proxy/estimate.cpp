@@ -109,7 +109,7 @@ std::optional<http::ApiError> estimate(Exchange& x) {
     }
     if (price != nullptr) x.price = *price;
     http::Usage most;
-    most.input = http::input_tokens_bound(x.json, x.body->size());
+    most.input = http::input_tokens_bound(x.json, x.body ? x.body->size() : 0);
     const std::uint64_t one = has_output(x) ? output_bound(x, covered.tokens) : 0;
     most.output = times(x.json.choices, one);
     x.reserve = amounts_of(x.price, most);

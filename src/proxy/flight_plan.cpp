@@ -6,6 +6,7 @@
 #include "weir/http/json_request.hpp"
 #include "weir/upstream/target.hpp"
 
+#include "endpoint.hpp"
 #include "producer.hpp"
 
 namespace weir::proxy {
@@ -17,6 +18,7 @@ std::shared_ptr<const Buffer> body_for_upstream(
     const Exchange& x, bool inject_usage, BufferBudget& bodies
 ) {
     http::Rewrite rewrite;
+    if (x.body == nullptr || x.body->empty()) return std::make_shared<const Buffer>();
     if (!x.serve_as.empty()) rewrite.model = x.serve_as;  // also where the API's default is meant
     rewrite.add_include_usage = inject_usage;
     if (x.output_limit > 0) {
@@ -24,7 +26,8 @@ std::shared_ptr<const Buffer> body_for_upstream(
         rewrite.output_limit_field = http::output_limit_field(x.endpoint->shape, x.served_model);
     }
     if (!rewrite.model && !inject_usage && !rewrite.output_limit) return x.body;
-    auto rewritten = http::rewrite_body(x.body->view(), x.json, rewrite, &bodies);
+    auto rewritten = x.form ? body_with_model(x, x.serve_as, bodies)
+                            : http::rewrite_body(x.body->view(), x.json, rewrite, &bodies);
     if (!rewritten) return nullptr;
     return std::make_shared<const Buffer>(std::move(*rewritten));
 }
@@ -45,6 +48,7 @@ std::unique_ptr<FlightPlan> plan_flight(
     plan->snapshot = x.snapshot;
     plan->request_id = x.id;
     plan->upstream = {x.snapshot->config, upstream};  // lives as long as its config
+    plan->key_number = x.pin ? x.pin->key : 0;
     plan->shape = x.endpoint->shape;
     plan->api = x.api;
     plan->choices = x.json.choices;
@@ -76,7 +80,17 @@ std::unique_ptr<FlightPlan> plan_flight(
     );
     request.fields = http::forwarded_request_fields(head.fields);
     request.fields.set("x-request-id", x.id);
+    if (head.method == "GET") {
+        for (const std::string_view part : {"range", "if-range"}) {
+            if (const auto value = head.fields.find(part)) request.fields.set(part, *value);
+        }
+    }
     request.body = plan->body->view();
+    plan->upload = x.upload;
+    if (x.upload) {
+        request.source = x.upload;
+        request.source_bytes = x.upload->size();
+    }
     return plan;
 }
 

@@ -72,7 +72,7 @@ Awaitable<> Producer::run() {
     const auto self = shared_from_this();
     Meters& meters = worker_.shared.meters;
     meters.upstream_calls.add();
-    call_ = worker_.client->call(plan_->upstream);
+    call_ = worker_.client->call(plan_->upstream, plan_->key_number);
     const auto whole_time = plan_->upstream->timeouts.total;
     const Deadline total = whole_time.count() > 0 ? Deadline::in(whole_time) : Deadline::never();
     const quota::Sequence sequence = plan_->reservation.sequence();
@@ -90,6 +90,8 @@ Awaitable<> Producer::run() {
             flight_->end({});
         } else if (charge_failed()) {
             fail_with(http::storage_down());
+        } else if (plan_->upload && plan_->upload->fault()) {
+            fail_with(*plan_->upload->fault());
         } else {
             log::warn(
                 "an upstream call failed",

@@ -20,9 +20,11 @@ struct FlightPlan {
     quota::Reservation reservation;
     SnapshotPtr snapshot;
     std::shared_ptr<const config::Upstream> upstream;
+    std::size_t key_number = 0;  // of the upstream's keys
     std::string request_id;
     upstream::CallRequest request;       // its body points into `body`
     std::shared_ptr<const Buffer> body;  // as the client sent it, or with another model or options
+    std::shared_ptr<IncomingBody> upload;  // in its place
     http::Shape shape = http::Shape::kOther;
     http::Api api = http::Api::kOpenAi;
     std::uint64_t choices = 1;

@@ -24,7 +24,7 @@ public:
         : worker_(worker),
           plan_(std::move(plan)),
           flight_(plan_->flight),
-          mask_(plan_->upstream->key_at(0)),
+          mask_(plan_->upstream->key_at(plan_->key_number)),
           wake_(Signal::create(worker.context.get_executor())),
           room_(Signal::create(worker.context.get_executor())) {
         flight_->set_producer(wake_);

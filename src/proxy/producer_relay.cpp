@@ -1,5 +1,6 @@
 // What a producer reads of its upstream's answer and publishes, and what is kept of it.
 #include <algorithm>
+#include <charconv>
 #include <ctime>
 #include <utility>
 
@@ -35,6 +36,14 @@ std::optional<http::Usage> usage_in(std::string_view tail) {
     return usage;
 }
 
+// Of an answer without a body: to a HEAD it is told all the same.
+std::uint64_t told_length(const http::ResponseHead& head) {
+    const std::string_view text = head.fields.find("content-length").value_or("");
+    std::uint64_t length = 0;
+    const auto read = std::from_chars(text.data(), text.data() + text.size(), length);
+    return read.ec == std::errc() ? length : 0;
+}
+
 }  // namespace
 
 void Producer::publish_head(std::optional<std::uint64_t> content_length, bool event_stream) {
@@ -47,6 +56,7 @@ void Producer::publish_head(std::optional<std::uint64_t> content_length, bool ev
     head.usage_asked = plan_->usage_asked;
     head.content_length = content_length;
     head.upstream = plan_->upstream->name;
+    head.key_number = plan_->key_number;
     flight_->publish_head(std::move(head));
 }
 
@@ -127,7 +137,7 @@ Awaitable<Result<>> Producer::relay_plain() {
     const http::ResponseHead& head = call_->head();
     std::optional<std::uint64_t> length;
     if (head.framing == http::Framing::kLength) length = head.content_length;
-    if (head.framing == http::Framing::kNone) length = 0;
+    if (head.framing == http::Framing::kNone) length = told_length(head);
     const bool json =
         head.content_type() == "application/json" && !head.fields.find("content-encoding");
     const bool gather = json && (!length || *length <= kGatherBytes);

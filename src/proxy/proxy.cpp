@@ -11,6 +11,7 @@
 #include "weir/http/rate_headers.hpp"
 #include "weir/proxy/meters.hpp"
 
+#include "endpoint.hpp"
 #include "estimate.hpp"
 #include "producer.hpp"
 #include "relay.hpp"
@@ -154,22 +155,21 @@ Awaitable<> Proxy::serve(ClientStream& client) {
 Awaitable<Proxy::Problem> Proxy::run(Exchange& x, ClientStream& client) {
     const http::RequestHead& head = client.head();
     if (auto problem = authenticate(x, head)) co_return problem;
-    if (auto problem = check_endpoint(x, head)) co_return problem;
+    if (auto problem = check_endpoint(x, head, worker_.shared.stored_responses)) {
+        co_return problem;
+    }
     if (const auto encoding = head.fields.find("content-encoding");
         encoding && !iequals(*encoding, "identity")) {
         co_return http::encoded_body(*encoding);
     }
-    auto body = co_await client.read_body(x.snapshot->config->limits.body_bytes);
-    if (!body) co_return std::move(body.error());
-    x.bytes_in = body->size();
-    x.body = std::make_shared<const Buffer>(std::move(*body));
+    Problem broken = co_await take_body(x, client);
+    if (broken) co_return broken;
     // A body may take its time: a key that was revoked meanwhile gets nothing, not even a hit.
     if (worker_.snapshot != x.snapshot && worker_.snapshot->find_same(*x.member->key) == nullptr) {
         co_return http::unknown_key();
     }
-    if (auto problem = classify(x, head)) co_return problem;
     const auto signal = Signal::create(worker_.context.get_executor());
-    if (head.method == "GET" || head.method == "HEAD") {
+    if (lists_models(x)) {
         const Waiting waiting(worker_, signal);
         client.watch(signal);
         auto listed = co_await list_models(worker_, x, client, signal);
@@ -181,9 +181,25 @@ Awaitable<Proxy::Problem> Proxy::run(Exchange& x, ClientStream& client) {
         co_return std::nullopt;
     }
 
+    if (auto problem = classify(x, head, worker_.shared.stored_responses)) co_return problem;
     Problem problem = co_await answer(x, client, signal);
     if (!problem || !x.refusal) co_return problem;
     co_return co_await fall_back(x, client, signal, std::move(*problem));
+}
+
+Awaitable<Proxy::Problem> Proxy::take_body(Exchange& x, ClientStream& client) {
+    const config::Limits& limits = x.snapshot->config->limits;
+    if (passes_body_on(x, client.head())) {
+        auto upload = client.open_body(limits.upload_bytes);
+        if (!upload) co_return std::move(upload.error());
+        x.upload = std::move(*upload);
+        co_return std::nullopt;
+    }
+    auto body = co_await client.read_body(limits.body_bytes);
+    if (!body) co_return std::move(body.error());
+    x.bytes_in = body->size();
+    x.body = std::make_shared<const Buffer>(std::move(*body));
+    co_return std::nullopt;
 }
 
 Awaitable<Proxy::Problem> Proxy::answer(
@@ -376,6 +392,7 @@ void Proxy::settle(Exchange& x, const ClientStream& client) {
     if (x.cache != CacheUse::kNone && x.status >= 200 && x.status < 300 && !x.broken) {
         note_saved(x, client.bytes_sent());
     }
+    if (x.upload) x.bytes_in = x.upload->bytes_read();
     if (x.client_gone) meters.clients_gone.add();
     if (x.status >= 500)
         meters.requests_5xx.add();

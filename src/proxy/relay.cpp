@@ -5,10 +5,12 @@
 #include <utility>
 #include <vector>
 
+#include "weir/http/response_id.hpp"
 #include "weir/proxy/meters.hpp"
 #include "weir/proxy/proxy.hpp"
 
 #include "crossed.hpp"
+#include "endpoint.hpp"
 
 namespace weir::proxy {
 
@@ -18,6 +20,9 @@ using Next = cache::Subscription::Next;
 
 // An own call's answer that is of the other kind; what is longer goes out as it is.
 constexpr std::size_t kLongestOwn = 64 << 20;
+
+// The first event of a stream has the response's id; some upstreams send something before it.
+constexpr int kLookedAt = 4;
 
 // One subscriber's way through its flight.
 class FlightRelay {
@@ -40,6 +45,7 @@ public:
         way_ = choose_way(x_, head.status, head.event_stream, head.fields);
         fields_ = head.fields;
         upstream_ = head.upstream;
+        key_number_ = head.key_number;
         // Of a stream it is known now that it will not tell; of a plain answer at its end.
         const bool tells_none = event_stream_ && !head.usage_asked && head.status == 200;
         if (!own_ && tells_none && needs_usage(x_, way_, true)) return false;
@@ -52,6 +58,7 @@ public:
 
     // False: the client is gone.
     [[nodiscard]] Awaitable<bool> chunks(std::vector<cache::ChunkPtr> chunks) {
+        note_response(chunks);
         if (way_ != Way::kAsItIs) {
             std::size_t bytes = 0;
             for (const cache::ChunkPtr& chunk : chunks) bytes += chunk->bytes.size();
@@ -118,6 +125,19 @@ private:
         const bool first = !std::exchange(holds_alone_, true);
         return own_ && held_.take(first ? gathered_bytes_ : more_bytes);
     }
+    // Before the client has it: its next request may go on from this response at once.
+    void note_response(const std::vector<cache::ChunkPtr>& chunks) {
+        if (status_ != 200 || !may_go_on(x_)) return;
+        for (const cache::ChunkPtr& chunk : chunks) {
+            if (looked_at_ == kLookedAt) return;
+            ++looked_at_;
+            const std::string_view id = http::response_id(chunk->bytes, event_stream_);
+            if (id.empty()) continue;
+            const Pin where{upstream_, key_number_};
+            worker_.shared.stored_responses.add(id, x_.member->account, where);
+            looked_at_ = kLookedAt;
+        }
+    }
     void begin() {
         if (event_stream_) add_stream_fields(fields_);
         mark_head(x_, status_);
@@ -141,6 +161,8 @@ private:
     int status_ = 0;
     std::optional<std::uint64_t> length_;
     std::string upstream_;
+    std::size_t key_number_ = 0;
+    int looked_at_ = 0;  // chunks, for the response's id
     http::Fields fields_;
     std::vector<cache::ChunkPtr> gathered_;
     std::size_t gathered_bytes_ = 0;

@@ -7,9 +7,11 @@
 
 #include "weir/http/answer.hpp"
 #include "weir/http/crossing.hpp"
+#include "weir/http/response_id.hpp"
 #include "weir/proxy/proxy.hpp"
 
 #include "crossed.hpp"
+#include "endpoint.hpp"
 #include "relay.hpp"
 
 namespace weir::proxy {
@@ -102,6 +104,10 @@ Awaitable<bool> relay_entry(
     const Way way = choose_way(x, entry.status, entry.stream, fields);
     // Its upstream was not asked for what this client asks for, or did not tell.
     if (!entry.usage && needs_usage(x, way, entry.stream)) co_return false;
+    if (may_go_on(x) && !entry.parts.empty()) {
+        const std::string_view id = http::response_id(entry.parts.front(), entry.stream);
+        worker.shared.stored_responses.share(id, x.member->account);
+    }
     if (way != Way::kAsItIs) {
         if (entry.bytes() > kLongestCrossed) co_return false;
         const std::vector<std::string_view> all(entry.parts.begin(), entry.parts.end());

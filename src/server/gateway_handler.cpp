@@ -5,6 +5,8 @@
 #include "weir/base/log.hpp"
 #include "weir/proxy/meters.hpp"
 
+#include "cors.hpp"
+
 namespace weir::server {
 
 namespace {
@@ -31,6 +33,14 @@ http::Response text(int status, std::string body, std::string_view type = "text/
 Awaitable<> GatewayHandler::handle(proxy::ClientStream& client) {
     const auto begun = Deadline::Clock::now();
     const std::string_view path = client.head().path();
+    const config::Cors& cors = worker_.snapshot->config->cors;
+    if (!cors.origins.empty() && (below(path, "/v1") || path == "/api/me")) {
+        client.answer_with(cors_fields(cors, client.head()));
+        if (is_preflight(client.head())) {
+            co_await send(client, begun, answer_preflight(cors, client.head()));
+            co_return;
+        }
+    }
     if (below(path, "/v1")) {
         co_await proxy_.serve(client);
     } else if (below(path, "/api/admin")) {

@@ -20,8 +20,6 @@ namespace weir::server {
 namespace {
 
 constexpr std::size_t kFirstInput = 4 << 10;  // grows only for heads and uploads that need it
-constexpr std::size_t kBodyStep = 256 << 10;  // a declared length is not believed at once
-constexpr std::uint64_t kSlowestBodyPerSecond = 16 << 10;
 // Lingering reads over at least this much, whatever limits.body says: 64 MiB and the rest of a
 // message around it.
 constexpr std::uint64_t kLingerBytes = 64 << 20;
@@ -58,6 +56,7 @@ Session::Session(
 }
 
 Session::~Session() {
+    if (upload_) upload_->detach();
     hang_up();
     t_sessions.erase(this);
 }
@@ -164,6 +163,8 @@ Awaitable<bool> Session::read_head() {
     sent_ = 0;
     until_close_ = whole_ = false;
     watcher_.reset();
+    upload_limit_ = 0;
+    more_fields_.clear();
     begun_ = {};
     // A silent new connection gets the time of a head; a kept one may rest longer.
     Deadline deadline = Deadline::in(first_request_ ? limits.head_time : limits.keep_alive);
@@ -205,114 +206,6 @@ Awaitable<bool> Session::read_head() {
     co_return true;
 }
 
-Awaitable<std::expected<Buffer, http::ApiError>> Session::read_body(std::uint64_t limit_bytes) {
-    Buffer body(settings_->bodies);
-    if (body_read_) co_return body;
-    const bool sized = head_.framing == http::Framing::kLength;
-    if (sized && head_.content_length > limit_bytes) {
-        co_return std::unexpected(http::body_too_large(limit_bytes));
-    }
-    if (head_.expect_continue && input_begin_ == input_end_) {
-        static constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
-        const bool sent = co_await write_all({asio::buffer(kContinue)});
-        sent_ = 0;  // not a part of the answer
-        if (!sent) co_return std::unexpected(http::malformed_request(400, "The client left."));
-    }
-    std::optional<http::ApiError> error;
-    if (sized) {
-        error = co_await read_sized_body(body, head_.content_length);
-    } else {
-        error = co_await read_chunked_body(body, limit_bytes);
-    }
-    if (error) co_return std::unexpected(std::move(*error));
-    body_read_ = true;
-    co_return body;
-}
-
-namespace {
-
-// Each read may take `idle`; after `grace` the whole must not be slower than the slowest pace that
-// is bearable.
-Deadline body_deadline(
-    std::chrono::milliseconds idle,
-    std::chrono::milliseconds grace,
-    Deadline::Clock::time_point begun,
-    std::uint64_t bytes
-) {
-    const auto bearable = grace + std::chrono::seconds(bytes / kSlowestBodyPerSecond);
-    return Deadline::in(idle).earlier(Deadline(begun + bearable));
-}
-
-http::ApiError late_body() {
-    return http::malformed_request(
-        408, "The body of the request came too slowly; check the connection and send it again."
-    );
-}
-
-http::ApiError cut_body() {
-    return http::malformed_request(400, "The connection ended inside the body of the request.");
-}
-
-}  // namespace
-
-Awaitable<std::optional<http::ApiError>> Session::read_sized_body(
-    Buffer& body, std::uint64_t size
-) {
-    const auto idle = handler_.limits().body_idle;
-    const auto begun = Deadline::Clock::now();
-    const std::string_view there = input().substr(0, size);
-    if (!body.reserve(std::min<std::uint64_t>(size, std::max(kBodyStep, there.size()))) ||
-        !body.append(there)) {
-        co_return http::bodies_full();
-    }
-    input_begin_ += there.size();
-    while (body.size() < size) {
-        if (body.room().empty() && !body.reserve(std::min<std::uint64_t>(size, body.size() * 4))) {
-            co_return http::bodies_full();
-        }
-        const auto room = body.room();
-        watchdog_.set(body_deadline(idle, settings_->slow_body_after, begun, body.size()));
-        const auto [error, count] = co_await socket_.async_read_some(
-            asio::buffer(room.data(), std::min<std::uint64_t>(room.size(), size - body.size())),
-            kAwait
-        );
-        watchdog_.set(Deadline::never());
-        if (error) {
-            if (timed_out_) co_return late_body();
-            lost();
-            co_return cut_body();
-        }
-        body.commit(count);
-    }
-    parser_.body_was_read_outside();
-    co_return std::nullopt;
-}
-
-Awaitable<std::optional<http::ApiError>> Session::read_chunked_body(
-    Buffer& body, std::uint64_t limit_bytes
-) {
-    const auto idle = handler_.limits().body_idle;
-    const auto begun = Deadline::Clock::now();
-    std::string part;
-    while (true) {
-        if (input_begin_ < input_end_) {
-            part.clear();
-            input_begin_ += parser_.feed(input(), &part);
-            if (parser_.state() == http::RequestParser::State::kRefused) {
-                const auto& why = parser_.refused();
-                co_return http::malformed_request(why.status, why.message);
-            }
-            if (body.size() + part.size() > limit_bytes)
-                co_return http::body_too_large(limit_bytes);
-            if (!body.append(part)) co_return http::bodies_full();
-            if (parser_.state() == http::RequestParser::State::kDone) co_return std::nullopt;
-        }
-        const bool more =
-            co_await fill(body_deadline(idle, settings_->slow_body_after, begun, body.size()));
-        if (!more) co_return timed_out_ ? late_body() : cut_body();
-    }
-}
-
 // ---- serving
 // ---------------------------------------------------------------------------------------
 
@@ -335,6 +228,8 @@ Awaitable<bool> Session::serve_one() {
         tell_answered(http::internal_error(), !gone_);
     }
     watcher_.reset();
+    if (upload_) upload_->detach();
+    upload_.reset();
     if (gone_ || answer_ == Answer::kAborted) co_return false;
     if (answer_ == Answer::kNone) {
         const bool sent = co_await send(http::internal_error().response());
@@ -382,7 +277,8 @@ Awaitable<> Session::linger() {
     state_ = State::kLingering;
     SysError error;
     socket_.shutdown(asio::ip::tcp::socket::shutdown_send, error);
-    const std::uint64_t most = std::max(handler_.limits().body_bytes, kLingerBytes) + kLingerSlack;
+    const std::uint64_t most =
+        std::max({handler_.limits().body_bytes, upload_limit_, kLingerBytes}) + kLingerSlack;
     const Deadline end = Deadline::in(settings_->linger);
     std::uint64_t drained = 0;
     while (drained < most) {
@@ -402,13 +298,14 @@ void Session::watch(std::shared_ptr<Signal> signal) {
         if (watcher_) watcher_->notify_home();
         return;
     }
-    start_watch(input_begin_ < input_end_);
+    start_watch(input_begin_ < input_end_ || passes_body_on());
 }
 
 void Session::start_watch(bool bytes_behind) {
     if (watching_) return;
     watching_ = true;
-    // Bytes behind this request (the next one, a line's end too many) make the socket readable for
+    // Bytes behind this request (the next one, a line's end too many), and those of a body that is
+    // passed on, make the socket readable for
     // good: then there is nothing to wait for, and the end behind them is looked for now and then.
     if (bytes_behind) {
         look_timer_.expires_after(kLookForEnd);
@@ -429,7 +326,7 @@ void Session::check_gone() {
     pollfd end{socket_.native_handle(), POLLRDHUP, 0};
     const bool ended = ::poll(&end, 1, 0) > 0;  // POLLHUP and POLLERR too
     if (!ended) {
-        start_watch(has_input());
+        start_watch(has_input() || passes_body_on());
         return;
     }
     // After a half-close our writes would still work, but nobody who speaks this API does that and

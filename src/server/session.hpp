@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "weir/base/awaitable.hpp"
@@ -15,7 +16,20 @@
 #include "weir/http/write.hpp"
 #include "weir/server/listener.hpp"
 
+#include "session_body.hpp"
+
 namespace weir::server {
+
+// Each read of a body may take `idle`; after `grace` the whole must not be slower than the slowest
+// pace that is bearable.
+[[nodiscard]] Deadline body_deadline(
+    std::chrono::milliseconds idle,
+    std::chrono::milliseconds grace,
+    Deadline::Clock::time_point begun,
+    std::uint64_t bytes
+);
+[[nodiscard]] http::ApiError late_body();
+[[nodiscard]] http::ApiError cut_body();
 
 class Session final : public proxy::ClientStream, public std::enable_shared_from_this<Session> {
 public:
@@ -40,8 +54,12 @@ public:
     [[nodiscard]] Awaitable<std::expected<Buffer, http::ApiError>> read_body(
         std::uint64_t limit_bytes
     ) override;
+    [[nodiscard]] std::expected<std::shared_ptr<proxy::IncomingBody>, http::ApiError> open_body(
+        std::uint64_t limit_bytes
+    ) override;
     void watch(std::shared_ptr<Signal> signal) override;
     [[nodiscard]] bool gone() const noexcept override { return gone_; }
+    void answer_with(http::Fields fields) override { more_fields_ = std::move(fields); }
     [[nodiscard]] Awaitable<bool> send(const http::Response& response) override;
     void begin(int status, http::Fields fields, std::optional<std::uint64_t> content_length)
         override;
@@ -53,6 +71,8 @@ public:
     [[nodiscard]] std::uint64_t bytes_sent() const noexcept override { return sent_; }
 
 private:
+    friend class SessionBody;  // reads the socket in the session's place
+
     enum class State : std::uint8_t { kIdle, kReadingHead, kHandling, kLingering, kClosing };
     enum class Answer : std::uint8_t { kNone, kPromised, kInPieces, kDone, kAborted };
 
@@ -73,6 +93,10 @@ private:
         int status, const http::Fields& fields, std::optional<std::uint64_t> content_length
     );
     [[nodiscard]] bool has_input() noexcept;
+    // Bytes that were read behind the request.
+    void put_back(std::string_view bytes);
+    // Somebody else reads the socket.
+    [[nodiscard]] bool passes_body_on() const noexcept;
     void skip_body();
     void tell_answered(const http::ApiError& error, bool sent);
     void start_watch(bool bytes_behind);
@@ -100,6 +124,7 @@ private:
 
     http::RequestHead head_;
     std::string id_;
+    http::Fields more_fields_;           // of each answer
     Deadline::Clock::time_point begun_;  // its first byte was seen
     State state_ = State::kIdle;
     Answer answer_ = Answer::kNone;
@@ -118,6 +143,8 @@ private:
     bool gone_ = false;
     bool watching_ = false;
     std::shared_ptr<Signal> watcher_;
+    std::shared_ptr<SessionBody> upload_;  // until the exchange has ended
+    std::uint64_t upload_limit_ = 0;       // a body up to it may be on the wire
 };
 
 }  // namespace weir::server

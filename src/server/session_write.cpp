@@ -48,6 +48,7 @@ std::string Session::make_head(
 
     http::Fields all;
     for (const http::Field& field : fields) all.add(field.name, field.value);
+    for (const http::Field& field : more_fields_) all.add(field.name, field.value);
     if (!all.find("x-request-id")) all.add("x-request-id", id_);
     if (!all.find("date")) all.add("date", http::http_date());
     if (content_length && status != 204 && status != 304) {
@@ -65,7 +66,7 @@ std::string Session::make_head(
 // Refused before its body was read: a small body that has arrived as well is read over, and the
 // connection stays usable.
 void Session::skip_body() {
-    const bool here = head_.framing == http::Framing::kLength &&
+    const bool here = upload_ == nullptr && head_.framing == http::Framing::kLength &&
                       head_.content_length <= input_end_ - input_begin_;
     if (!here || state_ != State::kHandling) return;
     input_begin_ += static_cast<std::size_t>(head_.content_length);

@@ -20,31 +20,31 @@ TEST(Api, OpenEndpointsHaveTheirShapes) {
     struct Row {
         const char* path;
         Shape shape;
-        bool json;
+        BodyKind body;
         bool cacheable;
         bool counts;
     };
     for (const Row& row : {
-             Row{"/v1/chat/completions", Shape::kChat, true, true, true},
-             Row{"/v1/completions", Shape::kCompletion, true, true, true},
-             Row{"/v1/embeddings", Shape::kEmbedding, true, true, true},
-             Row{"/v1/responses", Shape::kResponse, true, true, true},
-             Row{"/v1/moderations", Shape::kOther, true, true, false},
-             Row{"/v1/responses/input_tokens", Shape::kOther, true, false, false},
-             Row{"/v1/images/generations", Shape::kOther, true, false, true},
-             Row{"/v1/images/edits", Shape::kOther, false, false, true},
-             Row{"/v1/images/variations", Shape::kOther, false, false, true},
-             Row{"/v1/audio/speech", Shape::kOther, true, false, true},
-             Row{"/v1/audio/transcriptions", Shape::kOther, false, false, true},
-             Row{"/v1/audio/translations", Shape::kOther, false, false, true},
-             Row{"/v1/messages", Shape::kMessage, true, true, true},
-             Row{"/v1/messages/count_tokens", Shape::kOther, true, false, false},
+             Row{"/v1/chat/completions", Shape::kChat, BodyKind::kJson, true, true},
+             Row{"/v1/completions", Shape::kCompletion, BodyKind::kJson, true, true},
+             Row{"/v1/embeddings", Shape::kEmbedding, BodyKind::kJson, true, true},
+             Row{"/v1/responses", Shape::kResponse, BodyKind::kJson, true, true},
+             Row{"/v1/moderations", Shape::kOther, BodyKind::kJson, true, false},
+             Row{"/v1/responses/input_tokens", Shape::kOther, BodyKind::kJson, false, false},
+             Row{"/v1/images/generations", Shape::kOther, BodyKind::kJson, false, true},
+             Row{"/v1/images/edits", Shape::kOther, BodyKind::kForm, false, true},
+             Row{"/v1/images/variations", Shape::kOther, BodyKind::kForm, false, true},
+             Row{"/v1/audio/speech", Shape::kOther, BodyKind::kJson, false, true},
+             Row{"/v1/audio/transcriptions", Shape::kOther, BodyKind::kForm, false, true},
+             Row{"/v1/audio/translations", Shape::kOther, BodyKind::kForm, false, true},
+             Row{"/v1/messages", Shape::kMessage, BodyKind::kJson, true, true},
+             Row{"/v1/messages/count_tokens", Shape::kOther, BodyKind::kJson, false, false},
          }) {
         const Endpoint* endpoint = found("POST", row.path);
         ASSERT_NE(endpoint, nullptr) << row.path;
         EXPECT_EQ(endpoint->access, Access::kOpen) << row.path;
         EXPECT_EQ(endpoint->shape, row.shape) << row.path;
-        EXPECT_EQ(endpoint->json, row.json) << row.path;
+        EXPECT_EQ(endpoint->body, row.body) << row.path;
         EXPECT_EQ(endpoint->cacheable, row.cacheable) << row.path;
         EXPECT_EQ(endpoint->counts, row.counts) << row.path;
         EXPECT_TRUE(endpoint->group.empty()) << row.path;
@@ -74,7 +74,7 @@ TEST(Api, ModelsAreFree) {
         ASSERT_NE(endpoint, nullptr) << path;
         EXPECT_EQ(endpoint->access, Access::kOpen);
         EXPECT_FALSE(endpoint->counts);
-        EXPECT_FALSE(endpoint->json);
+        EXPECT_EQ(endpoint->body, BodyKind::kNone);
     }
     const Endpoint* removal = found("DELETE", "/v1/models/ft:gpt-4:me");
     ASSERT_NE(removal, nullptr);
@@ -86,26 +86,27 @@ TEST(Api, WhatTouchesTheSharedAccountIsClosed) {
         const char* method;
         const char* path;
         const char* group;
+        bool counts = false;
     };
     for (const Row& row : {
              Row{"GET", "/v1/files", "files"},
              Row{"POST", "/v1/files", "files"},
              Row{"GET", "/v1/files/file-1/content", "files"},
              Row{"POST", "/v1/uploads/u/parts", "uploads"},
-             Row{"POST", "/v1/batches", "batches"},
-             Row{"POST", "/v1/fine_tuning/jobs", "fine_tuning"},
+             Row{"POST", "/v1/batches", "batches", true},
+             Row{"POST", "/v1/fine_tuning/jobs", "fine_tuning", true},
              Row{"POST", "/v1/assistants", "assistants"},
-             Row{"POST", "/v1/threads/runs", "threads"},
-             Row{"POST", "/v1/vector_stores/v/search", "vector_stores"},
+             Row{"POST", "/v1/threads/runs", "threads", true},
+             Row{"POST", "/v1/vector_stores/v/search", "vector_stores", true},
              Row{"POST", "/v1/conversations", "conversations"},
              Row{"DELETE", "/v1/containers/c", "containers"},
              Row{"POST", "/v1/evals", "evals"},
-             Row{"POST", "/v1/realtime/sessions", "realtime"},
+             Row{"POST", "/v1/realtime/sessions", "realtime", true},
              Row{"GET", "/v1/realtime", "realtime"},
-             Row{"POST", "/v1/videos", "videos"},
+             Row{"POST", "/v1/videos", "videos", true},
              Row{"GET", "/v1/skills", "skills"},
-             Row{"POST", "/v1/chatkit/sessions", "chatkit"},
-             Row{"POST", "/v1/audio/voices", "voices"},
+             Row{"POST", "/v1/chatkit/sessions", "chatkit", true},
+             Row{"POST", "/v1/audio/voices", "voices", true},
              Row{"GET", "/v1/responses/resp_1", "stored_responses"},
              Row{"DELETE", "/v1/responses/resp_1", "stored_responses"},
              Row{"POST", "/v1/responses/resp_1/cancel", "stored_responses"},
@@ -113,14 +114,15 @@ TEST(Api, WhatTouchesTheSharedAccountIsClosed) {
              Row{"GET", "/v1/chat/completions", "stored_completions"},
              Row{"GET", "/v1/chat/completions/c/messages", "stored_completions"},
              Row{"POST", "/v1/chat/completions/c", "stored_completions"},
-             Row{"POST", "/v1/messages/batches", "message_batches"},
+             Row{"POST", "/v1/messages/batches", "message_batches", true},
          }) {
         const Endpoint* endpoint = found(row.method, row.path);
         ASSERT_NE(endpoint, nullptr) << row.path;
         EXPECT_EQ(endpoint->access, Access::kClosed) << row.path;
         EXPECT_EQ(endpoint->group, row.group) << row.path;
         EXPECT_FALSE(endpoint->cacheable) << row.path;
-        EXPECT_EQ(endpoint->counts, std::string_view(row.method) == "POST") << row.path;
+        EXPECT_EQ(endpoint->counts, row.counts) << row.method << row.path;
+        EXPECT_TRUE(is_group(row.group));
     }
 }
 
@@ -209,13 +211,27 @@ TEST(Api, TableIsConsistent) {
             << row->path;
         EXPECT_EQ(row->access == Access::kClosed, !row->group.empty()) << row->path;
         if (row->cacheable) {
-            EXPECT_TRUE(row->json && row->method == "POST") << row->path;
+            EXPECT_TRUE(row->body == BodyKind::kJson && row->method == "POST") << row->path;
         }
-        if (!row->path.ends_with("/*") && row->method != "*") {
-            EXPECT_EQ(found(row->method, "/v1" + std::string(row->path)), row) << row->path;
-        }
+        if (row->counts) EXPECT_EQ(row->method, "POST") << row->path;
+        // No row is hidden by one in front of it.
+        std::string path = "/v1" + std::string(row->path);
+        if (path.ends_with("/*")) path.replace(path.size() - 1, 1, "below");
+        EXPECT_EQ(found(row->method == "*" ? "PATCH" : row->method, path), row) << row->path;
     }
     EXPECT_GT(rows.size(), 60u);
+}
+
+TEST(Api, ASegmentIsNotSeveralAndNotNone) {
+    const auto counts = [](std::string_view path) { return found("POST", path)->counts; };
+    EXPECT_TRUE(counts("/v1/threads/t/runs"));
+    EXPECT_FALSE(counts("/v1/threads/t/x/runs"));
+    EXPECT_FALSE(counts("/v1/threads/t/runs/r"));
+    EXPECT_TRUE(counts("/v1/threads/t/runs/r/submit_tool_outputs"));
+    EXPECT_FALSE(counts("/v1/threads/t/runs/r/cancel"));
+    EXPECT_EQ(match("POST", "/v1/threads//runs"), Match::kUnknown);
+    EXPECT_FALSE(is_group(""));
+    EXPECT_FALSE(is_group("file"));
 }
 
 TEST(Api, OptionalModelsHaveTheApisDefault) {

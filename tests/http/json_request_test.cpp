@@ -120,7 +120,7 @@ TEST(JsonRequest, PicksWhatTheGatewayDecidesBy) {
     EXPECT_EQ(request->body_open, 1U);
     EXPECT_EQ(request->choices, 3U);
     EXPECT_TRUE(request->output_limit_set);
-    EXPECT_FALSE(request->stateful);
+    EXPECT_TRUE(request->stateful_fields.empty());
     EXPECT_TRUE(request->canonical_complete);
 }
 
@@ -143,7 +143,7 @@ TEST(JsonRequest, NullIsAsGoodAsAbsent) {
     EXPECT_FALSE(request->stream);
     EXPECT_TRUE(request->has_stream_options);
     EXPECT_TRUE(request->stream_options_empty);
-    EXPECT_FALSE(request->stateful);
+    EXPECT_TRUE(request->stateful_fields.empty());
     EXPECT_FALSE(request->output_limit_set);
     EXPECT_EQ(request->choices, 1U);
     EXPECT_FALSE(request->model);
@@ -197,8 +197,8 @@ TEST(JsonRequest, FindsStoredStateWhereItIsNamed) {
     for (const auto& [body, field] : cases) {
         const auto request = read(body);
         ASSERT_TRUE(request) << body;
-        EXPECT_TRUE(request->stateful) << body;
-        EXPECT_EQ(request->stateful_field, field) << body;
+        ASSERT_FALSE(request->stateful_fields.empty()) << body;
+        EXPECT_EQ(request->stateful_fields.front(), field) << body;
     }
 }
 
@@ -223,7 +223,7 @@ TEST(JsonRequest, DoesNotTakeOtherThingsForStoredState) {
     for (const std::string_view body : cases) {
         const auto request = read(body);
         ASSERT_TRUE(request) << body;
-        EXPECT_FALSE(request->stateful) << body << ' ' << request->stateful_field;
+        EXPECT_TRUE(request->stateful_fields.empty()) << body;
     }
     EXPECT_TRUE(read(R"({"store":true})")->store);
     EXPECT_FALSE(read(R"({"store":false})")->store);

@@ -161,6 +161,27 @@ void FakeUpstream::accept_all() {
     }
 }
 
+namespace {
+
+// A chunked body out of `input`, framing taken off. False: it broke.
+bool read_chunks(std::string& input, std::string& body, const std::function<bool()>& more) {
+    while (true) {
+        std::size_t end = 0;
+        while ((end = input.find("\r\n")) == std::string::npos) {
+            if (!more()) return false;
+        }
+        const std::size_t size = std::stoull(input.substr(0, end), nullptr, 16);
+        while (input.size() < end + 2 + size + 2) {
+            if (!more()) return false;
+        }
+        body += input.substr(end + 2, size);
+        input.erase(0, end + 2 + size + 2);
+        if (size == 0) return true;
+    }
+}
+
+}  // namespace
+
 void FakeUpstream::serve(Socket socket) {
     const int descriptor = socket.descriptor();
     std::string input;
@@ -177,12 +198,19 @@ void FakeUpstream::serve(Socket socket) {
         if (!good) break;
         SeenRequest request = parse_head(std::string_view(input).substr(0, end + 2));
         input.erase(0, end + 4);
-        const std::string length = request.field("content-length");
-        const std::size_t size = length.empty() ? 0 : std::stoull(length);
-        while (good && input.size() < size) good = more();
-        if (!good) break;
-        request.body = input.substr(0, size);
-        input.erase(0, size);
+        if (request.field("transfer-encoding") == "chunked") {
+            good = read_chunks(input, request.body, more);
+        } else {
+            const std::string length = request.field("content-length");
+            const std::size_t size = length.empty() ? 0 : std::stoull(length);
+            while (good && input.size() < size) good = more();
+            request.body = input.substr(0, size);
+            input.erase(0, std::min(size, input.size()));
+        }
+        if (!good) {
+            ++broken_;
+            break;
+        }
         {
             const std::lock_guard lock(mutex_);
             seen_.push_back(request);

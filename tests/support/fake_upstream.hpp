@@ -67,6 +67,8 @@ public:
     // Waits until that many requests came. False after 20 s.
     bool wait_for_calls(std::size_t count) const;
     [[nodiscard]] std::size_t connections() const noexcept { return connections_; }
+    // Requests whose body ended before its end.
+    [[nodiscard]] std::size_t broken() const noexcept { return broken_; }
 
 private:
     void accept_all();
@@ -77,6 +79,7 @@ private:
     std::uint16_t port_ = 0;
     std::atomic<bool> stopping_ = false;
     std::atomic<std::size_t> connections_ = 0;
+    std::atomic<std::size_t> broken_ = 0;
     mutable std::mutex mutex_;
     mutable std::condition_variable changed_;
     std::vector<SeenRequest> seen_;

@@ -51,6 +51,7 @@ struct FlightHead {
     bool event_stream = false;
     std::optional<std::uint64_t> content_length;  // if the upstream told it and it will be kept
     std::string upstream;                         // its config name, for logs
+    std::size_t key_number = 0;                   // and the number of the key that was sent to it
     std::string error_code;                       // of a refusal, for logs
     bool usage_asked = false;                     // the stream was asked to tell its usage
     // It was found in the cache: the answer is there, and no chunks follow.

@@ -17,6 +17,7 @@ inline constexpr auto kEndpointGroups = std::to_array<std::string_view>({
     "files",
     "fine_tuning",
     "message_batches",
+    "provenance",
     "realtime",
     "skills",
     "stored_completions",

@@ -24,14 +24,28 @@ enum class Access : std::uint8_t {
     kNever,   // /v1/organization/...
 };
 
+// What a request's body is, and so what becomes of it.
+enum class BodyKind : std::uint8_t {
+    kNone,     // there is none; what comes all the same is read over
+    kJson,     // held and read, whatever its content-type says
+    kForm,     // multipart/form-data, or JSON by its content-type; held and read
+    kRelayed,  // JSON by its content-type is held and read; anything else is passed on as it comes
+};
+
+// What the files of a form are, for the plan's `inputs` and for the bound of its tokens.
+enum class Files : std::uint8_t { kNone, kImage, kAudio, kFile };
+
 struct Endpoint {
-    std::string_view path;    // behind /v1; a final "/*" matches everything below
+    // Behind /v1. "{id}" is one segment, a final "/*" everything below.
+    std::string_view path;
     std::string_view method;  // "POST"; "*": any
     Access access = Access::kOpen;
     Shape shape = Shape::kOther;
-    bool json = true;  // has a JSON body
+    BodyKind body = BodyKind::kJson;
+    Files files = Files::kNone;
     bool cacheable = false;
     bool counts = true;              // is a message under the caps
+    bool names_model = true;         // its body has to name one, unless there is a default
     std::string_view group;          // the name that `endpoints:` opens it by; empty for open ones
     std::string_view default_model;  // what the API takes when the body names none
 };
@@ -51,6 +65,8 @@ struct Found {
 // "chat/completions" of "/v1/chat/completions": what globs on endpoints are matched with. Empty:
 // not behind "/v1/".
 [[nodiscard]] std::string_view path_behind_v1(std::string_view path) noexcept;
+// Is there a group of closed endpoints of that name?
+[[nodiscard]] bool is_group(std::string_view name) noexcept;
 // All rows, for docs and tests.
 [[nodiscard]] const Endpoint* endpoints_begin() noexcept;
 [[nodiscard]] const Endpoint* endpoints_end() noexcept;

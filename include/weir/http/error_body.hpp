@@ -46,18 +46,25 @@ struct ApiError {
 );  // 405
 [[nodiscard]] ApiError closed_endpoint(
     std::string_view path, std::string_view plan, std::string_view opens
-);                                                                                        // 403
+);  // 403
+// No upstream is of the kind that has the path.
+[[nodiscard]] ApiError no_account(std::string_view path);  // 404
+// A browser's preflight from a site that `cors.origins` does not name.
+[[nodiscard]] ApiError origin_not_allowed(std::string_view origin);  // 403
+// previous_response_id of another key's, or from before a restart.
+[[nodiscard]] ApiError not_your_response(std::string_view plan);                          // 403
 [[nodiscard]] ApiError model_not_allowed(std::string_view model, std::string_view plan);  // 403
 // 404: no upstream serves it; of Anthropic's API, none of `kind: anthropic`.
 [[nodiscard]] ApiError model_not_found(std::string_view model, Api api = Api::kOpenAi);
-[[nodiscard]] ApiError body_too_large(std::uint64_t limit_bytes);  // 413
-[[nodiscard]] ApiError encoded_body(std::string_view encoding);    // 415
-[[nodiscard]] ApiError bodies_full();                              // 503, retry-after 1
-[[nodiscard]] ApiError too_many_connections();                     // 503
-[[nodiscard]] ApiError storage_down();                             // 503 storage_unavailable
-[[nodiscard]] ApiError ledger_full();                              // 503 storage_unavailable
-[[nodiscard]] ApiError draining();                                 // 503
-[[nodiscard]] ApiError internal_error();                           // 500
+[[nodiscard]] ApiError body_too_large(std::uint64_t limit_bytes);    // 413
+[[nodiscard]] ApiError upload_too_large(std::uint64_t limit_bytes);  // 413
+[[nodiscard]] ApiError encoded_body(std::string_view encoding);      // 415
+[[nodiscard]] ApiError bodies_full();                                // 503, retry-after 1
+[[nodiscard]] ApiError too_many_connections();                       // 503
+[[nodiscard]] ApiError storage_down();                               // 503 storage_unavailable
+[[nodiscard]] ApiError ledger_full();                                // 503 storage_unavailable
+[[nodiscard]] ApiError draining();                                   // 503
+[[nodiscard]] ApiError internal_error();                             // 500
 
 // Cache-Control: only-if-cached, and it is not (504 not_cached).
 [[nodiscard]] ApiError not_cached();

@@ -23,6 +23,8 @@ namespace weir::http {
 // Fields of a request that can shape its answer and so belong to its cache key, lower-case names,
 // sorted: "openai-beta: x". The list is in docs/cache.md.
 [[nodiscard]] std::vector<std::string> shaping_fields(const Fields& from);
+// Its content-type is application/json.
+[[nodiscard]] bool is_json(const Fields& from) noexcept;
 // The bearer token of Authorization, or the value of x-api-key / api-key. Empty: none.
 [[nodiscard]] std::string_view presented_key(const Fields& from) noexcept;
 

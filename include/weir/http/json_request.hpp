@@ -34,6 +34,7 @@ namespace weir::http {
 struct TextSpan {
     std::size_t offset = 0;
     std::size_t length = 0;
+    friend bool operator==(const TextSpan&, const TextSpan&) = default;
 };
 
 // How many tokens an answer may have, at most: the names that the APIs have for it.
@@ -94,13 +95,13 @@ struct JsonRequest {
     // container, file_id. In a message's or input's content: file_id. In an input item: file_id, a
     // reference to a stored item (item_reference). In a tool: vector_store_ids, container (named,
     // or with file_ids). Told by place, so a parameter of that name in a tool's schema is not one.
-    bool stateful = false;
-    std::string stateful_field;  // the first such field
+    std::vector<std::string_view> stateful_fields;  // each once, in the order of the body
     std::optional<std::string> previous_response_id;
     bool output_limit_set = false;  // one of kOutputLimitFields is there and not null
     std::vector<OutputLimit> output_limits;
     std::vector<UnclearLimit> unclear_limits;
     std::uint64_t choices = 1;  // answers: `n`, times the prompts of a list of prompts
+    bool store_off = false;     // "store": false
     bool store = false;  // "store": true, a wish that an answer from the cache does not fulfil
     // The upstream itself acts or searches for this answer: a tool of a type other than `function`,
     // `custom` and those that Anthropic's clients run themselves (computer_20250124, ...),

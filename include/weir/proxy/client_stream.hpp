@@ -16,8 +16,20 @@
 #include "weir/base/signal.hpp"
 #include "weir/http/error_body.hpp"
 #include "weir/http/message.hpp"
+#include "weir/upstream/client.hpp"
 
 namespace weir::proxy {
+
+// A request's body that is passed on as it comes. It is shared with the upstream call and may
+// outlive the exchange; then next() gives an error.
+class IncomingBody : public upstream::BodySource {
+public:
+    // How long it will be, if the client said so.
+    [[nodiscard]] virtual std::optional<std::uint64_t> size() const noexcept = 0;
+    [[nodiscard]] virtual std::uint64_t bytes_read() const noexcept = 0;
+    // Why next() gave an error, to tell the client: too large, too slow, cut, malformed.
+    [[nodiscard]] virtual const std::optional<http::ApiError>& fault() const noexcept = 0;
+};
 
 class ClientStream {
 public:
@@ -34,10 +46,20 @@ public:
         std::uint64_t limit_bytes
     ) = 0;
 
+    // In place of read_body(): the body in pieces, with constant memory. Nothing is read, nor is
+    // Expect: 100-continue answered, before it is asked for its first piece. May be read while the
+    // answer is written. Error: the client said that it will be longer than the limit.
+    [[nodiscard]] virtual std::expected<std::shared_ptr<IncomingBody>, http::ApiError> open_body(
+        std::uint64_t limit_bytes
+    ) = 0;
+
     // From now on `signal` is notified when the client leaves; gone() tells. Replaces an earlier
     // watch.
     virtual void watch(std::shared_ptr<Signal> signal) = 0;
     [[nodiscard]] virtual bool gone() const noexcept = 0;
+
+    // Every answer to this request has these fields, too, whatever it will be.
+    virtual void answer_with(http::Fields fields) = 0;
 
     // A whole answer; takes the place of one that was begun, if nothing of it went out. False: the
     // client is gone.

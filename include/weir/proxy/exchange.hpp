@@ -17,6 +17,9 @@
 #include "weir/http/cache_control.hpp"
 #include "weir/http/hygiene.hpp"
 #include "weir/http/json_request.hpp"
+#include "weir/http/multipart.hpp"
+#include "weir/proxy/client_stream.hpp"
+#include "weir/proxy/pin.hpp"
 #include "weir/proxy/snapshot.hpp"
 #include "weir/upstream/route.hpp"
 
@@ -47,14 +50,18 @@ struct Exchange {
     const Member* member = nullptr;  // owned by *snapshot
     // 3 endpoint
     const http::Endpoint* endpoint = nullptr;
+    // The only place that has what the path or the body names; nullopt: the route chooses.
+    std::optional<Pin> pin;
     // 4 body
-    std::shared_ptr<const Buffer> body;  // until its own call took off: then it is the call's
+    std::shared_ptr<const Buffer> body;    // until its own call took off: then it is the call's
+    std::shared_ptr<IncomingBody> upload;  // in its place: passed on as it comes
     std::size_t bytes_in = 0;
     // 5 classify; anew for each model that a fallback asks
     http::JsonRequest json;
+    std::optional<http::FormPlace> form;  // the body is a form, and not JSON
     std::string asked_model;
     std::string served_model;
-    std::string serve_as;  // empty: the model's own name is sent
+    std::string serve_as;  // empty: the model's own name is sent. Empty names: it has no model
     upstream::Route route;
     // What it may take: for caps on tokens and money, and for what goes upstream.
     quota::Amounts reserve;

@@ -30,6 +30,7 @@ private:
     using Problem = std::optional<http::ApiError>;
 
     [[nodiscard]] Awaitable<Problem> run(Exchange& x, ClientStream& client);
+    [[nodiscard]] Awaitable<Problem> take_body(Exchange& x, ClientStream& client);
     // 6 to 9, for the model that the exchange asks.
     [[nodiscard]] Awaitable<Problem> answer(
         Exchange& x, ClientStream& client, std::shared_ptr<Signal> signal
@@ -83,9 +84,11 @@ private:
     Exchange& x, const http::RequestHead& head
 );
 [[nodiscard]] std::optional<http::ApiError> check_endpoint(
-    Exchange& x, const http::RequestHead& head
+    Exchange& x, const http::RequestHead& head, const StoredResponses& stored
 );
-[[nodiscard]] std::optional<http::ApiError> classify(Exchange& x, const http::RequestHead& head);
+[[nodiscard]] std::optional<http::ApiError> classify(
+    Exchange& x, const http::RequestHead& head, const StoredResponses& stored
+);
 // May this plan use the model, by either of its names?
 [[nodiscard]] bool model_allowed(
     const config::Plan& plan, std::string_view asked, std::string_view served

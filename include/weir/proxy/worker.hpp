@@ -16,6 +16,7 @@
 #include "weir/cache/savings.hpp"
 #include "weir/metrics/metrics.hpp"
 #include "weir/proxy/snapshot.hpp"
+#include "weir/proxy/stored_responses.hpp"
 #include "weir/quota/ledger.hpp"
 #include "weir/upstream/client.hpp"
 
@@ -33,6 +34,7 @@ struct Shared {
     BufferBudget& backlogs;  // answers kept by flights
     cache::Savings& savings;
     Meters& meters;
+    StoredResponses& stored_responses;
 };
 
 // Home worker only, but for construction.
