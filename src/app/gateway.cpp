@@ -140,6 +140,7 @@ struct Gateway::Impl {
     std::unique_ptr<quota::Ledger> ledger;
     std::unique_ptr<cache::ResponseCache> cache;
     cache::FlightBoard board;
+    upstream::Fleet fleet;
     std::unique_ptr<Demo> demo;
     std::optional<proxy::Shared> shared;
     std::unique_ptr<admin::Admin> admin;
@@ -263,6 +264,8 @@ struct Gateway::Impl {
             now.cache.max_size_bytes, now.cache.max_entry_bytes, now.cache.memory_bytes
         );
         log::set_level(now.log.level);
+        fleet.follow(now);
+        proxy::show_upstreams(registry, fleet, now);
         server->publish(std::move(*snapshot));
         auto waiting = waiting_for_restart(*started_with, now);
         if (!waiting.empty()) {
@@ -323,8 +326,10 @@ struct Gateway::Impl {
         if (auto chosen = choose_trial_key(**config); !chosen) return chosen;
 
         shared.emplace(proxy::Shared{
-            *ledger, *cache, board, bodies, backlogs, savings, meters, stored_responses
+            *ledger, *cache, board, bodies, backlogs, savings, meters, stored_responses, fleet
         });
+        fleet.follow(**config);
+        proxy::show_upstreams(registry, fleet, **config);
         {
             const MutexLock lock(changing);
             // The config may have changed while nothing ran that could have refused it, or revoked

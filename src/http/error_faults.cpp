@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "weir/base/text.hpp"
 #include "weir/http/error_body.hpp"
 
 #include "error_text.hpp"
@@ -10,6 +11,12 @@
 namespace weir::http {
 
 using std::chrono::seconds;
+
+namespace {
+
+constexpr seconds kUsualTransient{2};
+
+}  // namespace
 
 ApiError upstream_rate_limited(std::string_view upstream, std::optional<seconds> retry_after) {
     ApiError error = make_error(
@@ -23,6 +30,38 @@ ApiError upstream_rate_limited(std::string_view upstream, std::optional<seconds>
         )
     );
     if (retry_after) error.retry_after = std::clamp(*retry_after, seconds(1), kLongestTransient);
+    return error;
+}
+
+ApiError out_of_patience() {
+    return make_error(
+        504,
+        kServerError,
+        "upstream_timeout",
+        "The answer did not begin within the time that your client gives it "
+        "(x-stainless-timeout). Give it more time."
+    );
+}
+
+ApiError upstream_busy(std::string_view upstream, std::chrono::milliseconds waited) {
+    const std::string what =
+        waited.count() > 0
+            ? fmt::format(
+                  "none of them ended within {}", human_duration(std::chrono::microseconds(waited))
+              )
+            : "as many more as may wait are waiting for one to end";
+    ApiError error = make_error(
+        429,
+        "requests",
+        "rate_limit_exceeded",
+        fmt::format(
+            "As many calls as the upstream {} takes at once are in flight, and {}. Your caps are "
+            "untouched. Try again a little later.",
+            shown(upstream),
+            what
+        )
+    );
+    error.retry_after = kUsualTransient;
     return error;
 }
 

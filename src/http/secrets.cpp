@@ -100,9 +100,15 @@ std::vector<std::string> secret_forms(std::string_view secret) {
     return forms;
 }
 
-SecretMask::SecretMask(std::string_view secret) {
-    if (secret.size() < kShortestSecret) return;
-    needles_ = {std::string(secret), json_escaped(secret, false), json_escaped(secret, true)};
+SecretMask::SecretMask(std::string_view secret) : SecretMask(std::span(&secret, 1)) {}
+
+SecretMask::SecretMask(std::span<const std::string_view> secrets) {
+    needles_.reserve(secrets.size() * 3);
+    for (const std::string_view secret : secrets) {
+        if (secret.size() < kShortestSecret) continue;
+        needles_.emplace_back(secret);
+        for (const bool slash : {false, true}) needles_.push_back(json_escaped(secret, slash));
+    }
     sort_unique(needles_);
 }
 

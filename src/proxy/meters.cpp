@@ -57,6 +57,15 @@ Meters::Meters(metrics::Registry& all)
       upstream_failures(all.counter(
           "weir_upstream_failures_total", "Calls to upstreams that brought no 2xx answer."
       )),
+      upstream_retries(all.counter(
+          "weir_upstream_retries_total", "Further calls for a message, to the same upstream."
+      )),
+      upstream_failovers(all.counter(
+          "weir_upstream_failovers_total", "Further calls for a message, to another upstream."
+      )),
+      upstream_queued(all.counter(
+          "weir_upstream_queued_total", "Messages that waited in the line of an upstream."
+      )),
       streams_broken(
           all.counter("weir_streams_broken_total", "Answers that broke off after their first byte.")
       ),
@@ -67,5 +76,35 @@ Meters::Meters(metrics::Registry& all)
       upstream_first_byte(all.histogram(
           "weir_upstream_first_byte_seconds", "From an upstream call's start to its answer's head."
       )) {}
+
+void show_upstreams(
+    metrics::Registry& all, const upstream::Fleet& fleet, const config::Config& config
+) {
+    using Shown = upstream::Fleet::Shown;
+    const auto show = [&](const char* name, const char* help, auto member) {
+        for (const config::Upstream& upstream : config.upstreams) {
+            const auto read = [&fleet, member, of = upstream.name] {
+                return static_cast<double>(fleet.show(of, Deadline::Clock::now()).*member);
+            };
+            all.gauge(name, help, read, {{"upstream", upstream.name}});
+        }
+    };
+    show("weir_upstream_in_flight", "Calls in flight to an upstream.", &Shown::in_flight);
+    show("weir_upstream_waiting", "Messages in the line of an upstream.", &Shown::waiting);
+    show("weir_upstream_broken", "1 while an upstream is left alone.", &Shown::broken);
+    show(
+        "weir_upstream_keys_broken", "Keys of an upstream that are left alone.", &Shown::keys_broken
+    );
+    show(
+        "weir_upstream_keys_resting",
+        "Keys that an upstream wants to be left alone for some model.",
+        &Shown::keys_resting
+    );
+    show(
+        "weir_upstream_breaks",
+        "How often an upstream, or a key of it, was found broken.",
+        &Shown::opened
+    );
+}
 
 }  // namespace weir::proxy

@@ -1,6 +1,6 @@
-// The producer itself: the upstream call of one flight, from take_off() to its settling. Its life
-// in producer.cpp, what it reads and publishes in producer_relay.cpp. Private to these; home worker
-// only.
+// The producer itself: the upstream calls of one flight, from take_off() to its settling. Its life
+// in producer.cpp, which upstream is called when in producer_attempts.cpp, what it reads and
+// publishes in producer_relay.cpp. Private to these; home worker only.
 #pragma once
 
 #include <memory>
@@ -10,8 +10,10 @@
 
 #include "weir/base/deadline.hpp"
 #include "weir/base/signal.hpp"
+#include "weir/base/watchdog.hpp"
 #include "weir/http/answer.hpp"
 #include "weir/http/secrets.hpp"
+#include "weir/http/upstream_error.hpp"
 
 #include "producer.hpp"
 
@@ -24,15 +26,15 @@ public:
         : worker_(worker),
           plan_(std::move(plan)),
           flight_(plan_->flight),
-          mask_(plan_->upstream->key_at(plan_->key_number)),
           wake_(Signal::create(worker.context.get_executor())),
-          room_(Signal::create(worker.context.get_executor())) {
+          room_(Signal::create(worker.context.get_executor())),
+          head_limit_(worker.context.get_executor(), [this] { publish_stream_head(); }) {
         flight_->set_producer(wake_);
     }
 
     [[nodiscard]] Awaitable<> run();
-    // Hears from the flight while run() waits for the upstream: cancels the call when nobody
-    // listens any more, passes on that there is room again.
+    // Hears from the flight while run() waits: cancels the call when nobody listens any more,
+    // passes on that there is room again.
     [[nodiscard]] Awaitable<> listen();
     void done() noexcept {
         ended_ = true;
@@ -40,15 +42,46 @@ public:
     }
 
 private:
+    // What a search for an upstream came to.
+    enum class Found : std::uint8_t {
+        kTarget,   // target_ and permit_ are set
+        kNothing,  // what the last call brought is all there will be
+        kRefused,  // there was no call, and the listeners were told why
+        kOver,     // nobody waits for it any more
+    };
+
+    // Calls until one works, none is left or nobody listens. An error: its flight did not end yet.
+    [[nodiscard]] Awaitable<Result<>> fly();
+    [[nodiscard]] Awaitable<Found> find_target();
+    [[nodiscard]] Awaitable<bool> wait_for_turn(const upstream::Place& place, Deadline patience);
+    [[nodiscard]] Awaitable<bool> pause(std::chrono::milliseconds span);
+    [[nodiscard]] std::chrono::milliseconds pause_before_retry() const;
+    [[nodiscard]] bool leaves_time_for(std::chrono::milliseconds span) const;
+    [[nodiscard]] Found refuse(const http::ApiError& error);
+    [[nodiscard]] Awaitable<Result<>> attempt();
+    [[nodiscard]] upstream::CallRequest request();
+    // How the attempt ended, noted everywhere. Whether another one may follow.
+    bool note(const Result<>& outcome);
+    [[nodiscard]] upstream::Outcome outcome_of(const Result<>& result) const;
+    void name_attempt(std::string_view word);
+    [[nodiscard]] std::string attempts_with(std::string_view word) const;
+    // The call that could be made again is over.
+    void end_attempt();
+
     [[nodiscard]] Awaitable<Result<>> answer();
     [[nodiscard]] Awaitable<bool> gate();
     [[nodiscard]] bool charge_failed();
-    [[nodiscard]] Awaitable<Result<>> refused_by_upstream();
+    // Nobody waits for a further call.
+    [[nodiscard]] bool over() { return flight_->abandoned() || charge_failed(); }
+    [[nodiscard]] Awaitable<Result<>> read_refusal();
+    void tell_refusal();
+    [[nodiscard]] http::ApiError error_of(const Error& error) const;
     [[nodiscard]] Awaitable<std::optional<std::string>> error_body();
     [[nodiscard]] Awaitable<Result<>> relay_events();
     [[nodiscard]] Awaitable<Result<>> relay_plain();
     [[nodiscard]] Awaitable<bool> publish(std::vector<cache::Chunk> chunks);
     void publish_head(std::optional<std::uint64_t> content_length, bool event_stream);
+    void publish_stream_head();
     void conclude(http::Ending ending, bool event_stream, const std::optional<http::Usage>& usage);
     void keep(bool event_stream, const std::optional<http::Usage>& usage);
     void attend();
@@ -59,12 +92,27 @@ private:
     Worker& worker_;
     std::unique_ptr<FlightPlan> plan_;
     std::shared_ptr<cache::Flight> flight_;
-    http::SecretMask mask_;
     std::shared_ptr<Signal> wake_;
     std::shared_ptr<Signal> room_;
+    // A stream's head waits for its first event, so that another upstream can still be asked; but
+    // not for long.
+    Watchdog head_limit_;
+    Deadline whole_;  // all the calls together; known with the first upstream
+    // Of the present attempt.
+    upstream::Target target_;
+    std::shared_ptr<const config::Upstream> upstream_;  // its upstream
+    upstream::Permit permit_;
+    http::SecretMask mask_;
     std::unique_ptr<upstream::Call> call_;
+    bool usage_asked_ = false;
+    // What the last one brought, if it was not told yet: an answer, or none.
+    std::optional<http::Explained> refusal_;
+    std::optional<std::chrono::milliseconds> told_wait_;
+    upstream::Call::Stage last_stage_ = upstream::Call::Stage::kResolve;
+
+    std::string attempts_;  // x-weir-attempts, of those that are over
     bool head_published_ = false;
-    bool refused_ = false;  // the upstream's answer is not a 2xx
+    bool told_ = false;  // the flight has its end
     bool ended_ = false;
     Deadline unattended_until_ = Deadline::never();
 };

@@ -15,6 +15,11 @@ namespace weir::proxy {
 
 namespace {
 
+using std::chrono::milliseconds;
+
+// A stream's head waits for its first event for so long: an upstream that breaks off before it can
+// still be replaced by another one.
+constexpr milliseconds kHeadHeld{1000};
 // A plain JSON answer up to this size is gathered before it is published: then one that breaks off
 // is a clean 502 instead of a cut body. Larger ones are relayed as they come.
 constexpr std::size_t kGatherBytes = 1 << 20;
@@ -52,12 +57,23 @@ void Producer::publish_head(std::optional<std::uint64_t> content_length, bool ev
     head.status = call_->head().status;
     head.fields = http::forwarded_response_fields(call_->head().fields);
     for (http::Field& field : head.fields) mask_.mask_whole(field.value);
+    const int status = call_->head().status;
+    name_attempt(std::to_string(status));
+    head.fields.set("x-weir-attempts", attempts_);
     head.event_stream = event_stream;
-    head.usage_asked = plan_->usage_asked;
+    head.usage_asked = usage_asked_;
     head.content_length = content_length;
-    head.upstream = plan_->upstream->name;
-    head.key_number = plan_->key_number;
+    head.upstream = upstream_->name;
+    head.key_number = target_.key;
+    permit_.note({.status = status}, call_->head().fields, Deadline::Clock::now());
+    // From here on there is no other call. What is still being sent needs the body to its end.
+    if (call_->request_written()) plan_->bodies.clear();
     flight_->publish_head(std::move(head));
+}
+
+void Producer::publish_stream_head() {
+    head_limit_.set(Deadline::never());
+    publish_head(std::nullopt, true);
 }
 
 // False: nobody listens any more. Waits while the listeners are far behind.
@@ -72,7 +88,10 @@ Awaitable<bool> Producer::publish(std::vector<cache::Chunk> chunks) {
 }
 
 Awaitable<Result<>> Producer::relay_events() {
-    publish_head(std::nullopt, true);
+    const auto keep_alive = plan_->snapshot->config->stream_keep_alive;
+    head_limit_.set(Deadline::in(
+        keep_alive.count() > 0 ? std::min<milliseconds>(keep_alive, kHeadHeld) : kHeadHeld
+    ));
     http::StreamWatch watch(plan_->shape, plan_->choices, plan_->limit_set);
     http::SseSplitter splitter;
     std::vector<std::string> blocks;
@@ -86,7 +105,8 @@ Awaitable<Result<>> Producer::relay_events() {
             // what the terminal came too early for is broken all the same.
             http::Ending ending = watch.end("");
             if (ending == http::Ending::kWhole) ending = http::Ending::kWholeNoCache;
-            if (watch.terminal_seen() && ending != http::Ending::kBroken && !flight_->abandoned()) {
+            if (head_published_ && watch.terminal_seen() && ending != http::Ending::kBroken &&
+                !flight_->abandoned()) {
                 conclude(ending, true, watch.usage());
                 co_return Result<>();
             }
@@ -105,6 +125,7 @@ Awaitable<Result<>> Producer::relay_events() {
         const auto now = Deadline::Clock::now();
         if (!any) begun = now;
         any = true;
+        publish_stream_head();
         const auto at = std::chrono::duration_cast<std::chrono::milliseconds>(now - begun);
         std::vector<cache::Chunk> chunks;
         chunks.reserve(blocks.size());
@@ -112,7 +133,7 @@ Awaitable<Result<>> Producer::relay_events() {
             const bool content = watch.see(block);
             chunks.push_back(
                 {.bytes = std::move(block),
-                 .usage_only = !content && plan_->usage_asked,
+                 .usage_only = !content && usage_asked_,
                  .at_ms = static_cast<std::uint32_t>(at.count())}
             );
         }
@@ -124,6 +145,7 @@ Awaitable<Result<>> Producer::relay_events() {
     if (ending == http::Ending::kBroken) {
         co_return fail(ErrorCode::kUpstreamClosed, "the stream ended before its terminal event");
     }
+    publish_stream_head();
     if (!splitter.rest().empty()) {
         std::vector<cache::Chunk> last(1);
         last.front().bytes = splitter.rest();
@@ -228,7 +250,7 @@ void Producer::conclude(
     if (mask_.seen()) {
         log::warn(
             "an answer repeated the upstream's key: it was blacked out",
-            {{"upstream", std::string_view(plan_->upstream->name)},
+            {{"upstream", std::string_view(upstream_->name)},
              {"id", std::string_view(plan_->request_id)}}
         );
     } else if (ending == http::Ending::kWhole && call_->head().status == 200) {
@@ -238,6 +260,7 @@ void Producer::conclude(
     const bool tells_error = ending == http::Ending::kError;
     flight_->end({.clean = true, .error = std::nullopt, .tells_error = tells_error, .usage = usage}
     );
+    told_ = true;
 }
 
 void Producer::keep(bool event_stream, const std::optional<http::Usage>& usage) {

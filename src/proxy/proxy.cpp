@@ -95,6 +95,7 @@ std::string make_request_id() {
 void decorate(Worker& worker, Exchange& x, http::Fields& fields) {
     fields.set("x-request-id", x.id);
     if (x.api == http::Api::kAnthropic) fields.set("request-id", x.id);
+    if (!x.attempts.empty()) fields.set("x-weir-attempts", x.attempts);
     if (x.cache != CacheUse::kNone) {
         fields.set("x-cache", name_of(x.cache));
         if (x.cache == CacheUse::kHit) fields.set("age", std::to_string(x.age_s));
@@ -143,6 +144,7 @@ Awaitable<> Proxy::serve(ClientStream& client) {
     Exchange x;
     x.begun = Deadline::Clock::now();
     x.id = client.id();
+    x.patience = patience_of(client.head().fields);
     x.snapshot = worker_.snapshot;
     x.path = std::string(client.head().path());
     x.api = http::api_of(x.path);
@@ -207,6 +209,7 @@ Awaitable<Proxy::Problem> Proxy::answer(
 ) {
     x.joined = false;  // a model before this one, or a try before this one, may have
     x.age_s = 0;
+    x.attempts.clear();
     x.saved.reset();
     if (x.control.only_if_cached) {
         cache::EntryPtr entry;

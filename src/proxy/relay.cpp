@@ -49,6 +49,7 @@ public:
         // Of a stream it is known now that it will not tell; of a plain answer at its end.
         const bool tells_none = event_stream_ && !head.usage_asked && head.status == 200;
         if (!own_ && tells_none && needs_usage(x_, way_, true)) return false;
+        x_.attempts = head.fields.find("x-weir-attempts").value_or("");
         if (!head.error_code.empty()) x_.error_code = head.error_code;
         if (head.status >= 400) x_.caps_known = false;  // the message was given back
         decorate(worker_, x_, fields_);
@@ -82,6 +83,7 @@ public:
     [[nodiscard]] Awaitable<bool> end(const cache::FlightEnd& end) {
         if (x_.joined && end.clean && !end.tells_error) x_.saved = end.usage;
         if (!end.clean) {
+            x_.attempts = end.attempts;
             x_.caps_known = false;  // the message was given back
             co_await tell_error(
                 worker_, x_, client_, end.error ? *end.error : http::internal_error()
@@ -112,11 +114,28 @@ public:
         co_return true;
     }
 
+    // When the wait for more is to be broken off.
+    [[nodiscard]] Deadline wakes_at() const noexcept {
+        if (keeps_alive()) return Deadline::in(x_.snapshot->config->stream_keep_alive);
+        return client_.begun() ? Deadline::never() : x_.patience;
+    }
+    // A comment between two events, which clients skip. False: the client is gone.
+    [[nodiscard]] Awaitable<bool> keep_alive() {
+        if (!keeps_alive()) co_return true;
+        static constexpr std::string_view kComment = ": keep-alive\n\n";
+        const std::vector<std::string_view> pieces = {kComment};
+        co_return co_await client_.write(pieces);
+    }
+
     [[nodiscard]] bool event_stream() const noexcept { return event_stream_; }
     // Too long to be crossed, and not this exchange's own.
     [[nodiscard]] bool overlong() const noexcept { return overlong_; }
 
 private:
+    [[nodiscard]] bool keeps_alive() const noexcept {
+        return begun_ && event_stream_ && way_ == Way::kAsItIs &&
+               x_.snapshot->config->stream_keep_alive.count() > 0;
+    }
     // What the flight keeps is not held twice, and is in the budget. Past that a listener would
     // hold all of it for itself: only its own exchange may, as far as the budget goes.
     [[nodiscard]] bool may_gather(std::size_t more_bytes) {
@@ -214,7 +233,15 @@ Awaitable<Relayed> relay_flight(
                     const bool flushed = co_await client.flush();
                     if (!flushed) break;
                 }
-                co_await signal->wait();
+                const bool woken = co_await signal->wait(relay.wakes_at());
+                if (woken) break;
+                if (!client.begun() && x.patience.passed()) {
+                    // It is about to leave; others may have more time.
+                    co_await tell_error(worker, x, client, http::out_of_patience());
+                    co_return Relayed::kDone;
+                }
+                const bool kept = co_await relay.keep_alive();
+                if (!kept) x.client_gone = true;
                 break;
             }
             case Next::Kind::kRefused:

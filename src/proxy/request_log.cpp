@@ -1,5 +1,6 @@
 // The one line that each request leaves in the log: JSON for programs, readable text on a terminal.
 // Never a body, never a secret: the key shows by its public id.
+#include <algorithm>
 #include <chrono>
 #include <ctime>
 
@@ -64,6 +65,8 @@ void log_request(
     const std::string_view key = x.member != nullptr ? std::string_view(x.member->key->id) : "";
     const std::string_view upstream = x.call ? std::string_view(x.call->upstream) : "";
     const double upstream_ms = x.call ? milliseconds(x.call->first_byte) : 0;
+    const std::string& tried = x.attempts.empty() && x.call ? x.call->attempts : x.attempts;
+    const auto attempts = tried.empty() ? 0 : std::ranges::count(tried, ',') + 1;
     const std::string cap = cap_text(x);
     const auto now =
         std::chrono::floor<std::chrono::milliseconds>(std::chrono::system_clock::now());
@@ -87,6 +90,7 @@ void log_request(
             total_ms
         );
         if (!upstream.empty()) fmt::format_to(out, " upstream={}", upstream);
+        if (attempts > 1) fmt::format_to(out, " tried=\"{}\"", tried);
         if (!cap.empty()) fmt::format_to(out, " cap=\"{}\"", cap);
         if (!x.fallback.empty()) fmt::format_to(out, " served={}", json_quote(x.served_model));
         if (!x.notice.empty()) fmt::format_to(out, " notice={}", json_quote(x.notice));
@@ -100,7 +104,7 @@ void log_request(
         out,
         R"({{"time":"{:%FT%T}.{:03}Z","level":"{}","event":"request","id":"{}","key":{},)"
         R"("method":{},"path":{},"status":{},"model":{},"served":{},"stream":{},"cache":"{}",)"
-        R"("upstream":{},"cap":{},"notice":{},"error":{},"broken":{},"ms":{:.3f},"first_byte_ms":{:.3f},)"
+        R"("upstream":{},"attempts":{},"tried":{},"cap":{},"notice":{},"error":{},"broken":{},"ms":{:.3f},"first_byte_ms":{:.3f},)"
         R"("upstream_ms":{:.3f},"bytes_in":{},"bytes_out":{}}})",
         fmt::gmtime(seconds),
         ms,
@@ -115,6 +119,8 @@ void log_request(
         x.json.stream,
         cache_text(x),
         json_quote(upstream),
+        attempts,
+        json_quote(tried),
         json_quote(cap),
         json_quote(x.notice),
         json_quote(x.error_code),

@@ -14,10 +14,10 @@ std::string GatewaySetup::yaml(const std::string& data_dir) const {
         text += "demo: when no upstream has a key\nupstreams: []\n";
     } else {
         text += "upstreams:\n  - {name: fake, url: \"" + upstream_url +
-                "\", key: upstream-secret-key-1234" + upstream_more + "}\n";
+                "\", key: upstream-secret-key-1234" + upstream_more + "}\n" + more_upstreams;
     }
     text += "plans:\n  plus:\n    caps: " + caps + "\n" + plan_more;
-    text += "cache: " + cache + "\n";
+    text += "cache: " + cache + "\nretry: " + retry + "\n";
     text += std::string("keys:\n") + "  - {name: alice, team: red, plan: plus, secret: " + kAlice +
             "}\n  - {name: bob, team: red, plan: plus, secret: " + kBob +
             "}\n  - {name: carol, plan: plus, secret: " + kCarol + "}\n";

@@ -66,6 +66,7 @@ struct FlightEnd {
     std::optional<http::ApiError> error;    // if not clean: what to tell the client
     bool tells_error = false;               // clean, and what it says is that it failed
     std::optional<http::Usage> usage = {};  // what it took, as its upstream said
+    std::string attempts = {};              // if not clean: which upstreams were tried
 };
 
 class Flight;

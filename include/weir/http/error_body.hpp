@@ -126,6 +126,12 @@ struct AtOnceCap {
     std::string_view upstream, std::optional<std::chrono::seconds> retry_after
 );
 
+// The answer did not begin within the time that the client itself gave it (504 upstream_timeout).
+[[nodiscard]] ApiError out_of_patience();
+// As many calls as it may take at once are in flight to the upstream. `waited`: in its line; 0: the
+// line is full, too (429, requests / rate_limit_exceeded).
+[[nodiscard]] ApiError upstream_busy(std::string_view upstream, std::chrono::milliseconds waited);
+
 // What became of the upstream call. `upstream` is its name in the config.
 enum class UpstreamFault : std::uint8_t {
     kConnect,

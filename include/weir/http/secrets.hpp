@@ -3,6 +3,7 @@
 // server, a proxy's error page, a model list of somebody's own make. Pure; not thread-safe.
 #pragma once
 
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,11 +17,13 @@ inline constexpr std::size_t kShortestSecret = 8;
 // hex, base64 (at each of the three alignments) and reversed. Longest first, each once.
 [[nodiscard]] std::vector<std::string> secret_forms(std::string_view secret);
 
-// Overwrites a secret, as it is or with JSON's `\/`, in a text that comes in parts. The length
+// Overwrites secrets, as they are or with JSON's `\/`, in a text that comes in parts. The length
 // stays, so that no framing changes.
 class SecretMask {
 public:
+    SecretMask() = default;
     explicit SecretMask(std::string_view secret);
+    explicit SecretMask(std::span<const std::string_view> secrets);
     // An end of `part` that may be the secret's beginning is held back and comes before the next
     // part. `last`: nothing comes behind it, nothing is held back.
     void mask(std::string& part, bool last);

@@ -35,6 +35,7 @@ enum class CacheUse : std::uint8_t {
 // What an upstream call took, told by the flight's producer to its starter's log line.
 struct CallReport {
     std::string upstream;
+    std::string attempts;  // as Exchange::attempts, so far
     std::chrono::microseconds connect{0};
     std::chrono::microseconds first_byte{0};
 };
@@ -43,6 +44,7 @@ struct Exchange {
     // 0 begin
     std::string id;  // x-request-id
     Deadline::Clock::time_point begun;
+    Deadline patience;  // the client's own, until its answer begins
     SnapshotPtr snapshot;
     std::string path;
     http::Api api = http::Api::kOpenAi;  // in whose shape it is answered where we answer
@@ -90,6 +92,8 @@ struct Exchange {
     bool caps_known = false;
     // 8 fly
     std::shared_ptr<CallReport> call;
+    // x-weir-attempts, "openai#1 429, azure 200": the calls for this answer, in order. Empty: none.
+    std::string attempts;
     // 9 relay
     int status = 0;
     std::string error_code;

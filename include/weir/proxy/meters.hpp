@@ -4,7 +4,9 @@
 
 #include <cstdint>
 
+#include "weir/config/config.hpp"
 #include "weir/metrics/metrics.hpp"
+#include "weir/upstream/fleet.hpp"
 
 namespace weir::proxy {
 
@@ -28,10 +30,18 @@ struct Meters {
     metrics::Counter& messages_fallen_back;  // answered by another model
     metrics::Counter& upstream_calls;
     metrics::Counter& upstream_failures;
-    metrics::Counter& streams_broken;  // ended with an error event or an aborted body
-    metrics::Histogram& duration;      // whole requests
-    metrics::Histogram& first_byte;    // until our answer's head
+    metrics::Counter& upstream_retries;    // further calls for a message, to the same upstream
+    metrics::Counter& upstream_failovers;  // and to another one
+    metrics::Counter& upstream_queued;     // messages that waited in an upstream's line
+    metrics::Counter& streams_broken;      // ended with an error event or an aborted body
+    metrics::Histogram& duration;          // whole requests
+    metrics::Histogram& first_byte;        // until our answer's head
     metrics::Histogram& upstream_first_byte;
 };
+
+// How each upstream of the config does, by name; again after each reload.
+void show_upstreams(
+    metrics::Registry& all, const upstream::Fleet& fleet, const config::Config& config
+);
 
 }  // namespace weir::proxy

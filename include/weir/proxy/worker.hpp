@@ -19,6 +19,7 @@
 #include "weir/proxy/stored_responses.hpp"
 #include "weir/quota/ledger.hpp"
 #include "weir/upstream/client.hpp"
+#include "weir/upstream/fleet.hpp"
 
 namespace weir::proxy {
 
@@ -35,6 +36,7 @@ struct Shared {
     cache::Savings& savings;
     Meters& meters;
     StoredResponses& stored_responses;
+    upstream::Fleet& fleet;
 };
 
 // Home worker only, but for construction.
