@@ -178,7 +178,6 @@ constexpr auto kTable = std::to_array<Endpoint>({
     rest("provenance", "/content_provenance_checks", kRelayed, "POST"),
     work("chatkit", "/chatkit/sessions"),
     rest("chatkit", "/chatkit/*", kJson),
-    rest("realtime", "/realtime", kNone, "GET"),
     work("realtime", "/realtime/calls", kRelayed),
     work("realtime", "/realtime/sessions"),
     work("realtime", "/realtime/client_secrets"),

@@ -116,6 +116,7 @@ Response ApiError::response(Api api, std::string_view request_id) const {
     if (should_not_retry) out.fields.add("x-should-retry", "false");
     if (!allow.empty()) out.fields.add("allow", allow);
     if (status == 401) out.fields.add("www-authenticate", "Bearer");
+    if (status == 426) out.fields.add("upgrade", "websocket");
     return out;
 }
 
@@ -128,6 +129,21 @@ ApiError malformed_request(int status, std::string message) {
     ApiError error = make_error(status, kInvalidRequest, code, std::move(message));
     if (status == 405) error.allow = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
     return error;
+}
+
+ApiError needs_websocket(std::string_view path, std::string_view wrong) {
+    return make_error(
+        426,
+        kInvalidRequest,
+        "upgrade_required",
+        fmt::format(
+            "GET {} is a WebSocket: open it with a WebSocket client (wss://.../...), or check that "
+            "the proxies in front of this gateway pass on the header fields `Upgrade` and "
+            "`Connection`. What is wrong here: {}.",
+            shown(path),
+            wrong
+        )
+    );
 }
 
 ApiError invalid_json(std::string what) {

@@ -103,6 +103,19 @@ bool is_usual_accept(std::string_view value) {
     return usual;
 }
 
+// What browsers can say with a WebSocket: one of the subprotocols that they offer holds the key.
+std::string_view key_of_protocol(const Fields& from) noexcept {
+    static constexpr std::string_view kPrefix = "openai-insecure-api-key.";
+    std::string_view key;
+    for (const Field& field : from) {
+        if (!iequals(field.name, "sec-websocket-protocol")) continue;
+        for_each_list_member(field.value, [&key](std::string_view member) {
+            if (key.empty() && member.starts_with(kPrefix)) key = member.substr(kPrefix.size());
+        });
+    }
+    return key;
+}
+
 }  // namespace
 
 Fields forwarded_request_fields(const Fields& from) {
@@ -177,7 +190,8 @@ std::string_view presented_key(const Fields& from) noexcept {
         return trim_blanks(authorization.substr(kScheme.size()));
     }
     if (const auto key = from.find("x-api-key"); key && !key->empty()) return *key;
-    return from.find("api-key").value_or("");
+    if (const auto key = from.find("api-key"); key && !key->empty()) return *key;
+    return key_of_protocol(from);
 }
 
 }  // namespace weir::http

@@ -112,6 +112,12 @@ SecretMask::SecretMask(std::span<const std::string_view> secrets) {
     sort_unique(needles_);
 }
 
+bool SecretMask::stands_in(std::string_view text) const noexcept {
+    return std::ranges::any_of(needles_, [text](const std::string& needle) {
+        return ::memmem(text.data(), text.size(), needle.data(), needle.size()) != nullptr;
+    });
+}
+
 void SecretMask::mask_whole(std::string& text) {
     for (const std::string& needle : needles_) {
         char* at = text.data();

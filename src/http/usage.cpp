@@ -45,6 +45,8 @@ std::optional<Usage> read_usage(dom::element usage) noexcept {
         input = count_at(usage, "input_tokens");
         if (const auto part = detail_at(usage, "input_tokens_details", "cached_tokens")) {
             cached = part;
+        } else if (const auto spoken = detail_at(usage, "input_token_details", "cached_tokens")) {
+            cached = spoken;  // realtime
         } else if (!cached) {
             // Anthropic's input_tokens are those that came from no cache and went into none.
             cached = count_at(usage, "cache_read_input_tokens");

@@ -245,6 +245,25 @@ Awaitable<Proxy::Problem> Proxy::ask_caps(
     }
 }
 
+Proxy::Problem Proxy::overdrawn(const Exchange& x) {
+    const Member* const member = worker_.snapshot->find_same(*x.member->key);
+    if (member == nullptr) return http::unknown_key();
+    const std::vector<quota::CapState> caps =
+        worker_.shared.ledger.peek(member->levels, x.served_model, http::path_behind_v1(x.path));
+    for (const quota::CapState& state : caps) {
+        if (state.cap->warn || state.cap->unit == Unit::kMessages) continue;
+        if (state.window.used <= state.cap->limit) continue;
+        Refusal refusal;
+        refusal.why = state.cap->limit == 0 ? Refusal::Why::kNever : Refusal::Why::kSpent;
+        refusal.cap = state;
+        refusal.retry_after = state.window.next_free;
+        http::SpentCap text = as_text(x, state, refusal);
+        text.needs.clear();
+        return http::cap_reached(text);
+    }
+    return std::nullopt;
+}
+
 // `hits: counted`: a hit, or a share in somebody else's flight, is a message as well. Behind the
 // gate when it returns.
 Awaitable<Proxy::Problem> Proxy::charge_hit(Exchange& x, std::shared_ptr<Signal> signal) {

@@ -1,4 +1,6 @@
 // Stages 2 and 5 of the line: who asks, for which model.
+#include "classify.hpp"
+
 #include <algorithm>
 #include <span>
 #include <utility>
@@ -67,18 +69,20 @@ std::optional<http::ApiError> read_request(Exchange& x, const http::RequestHead&
     return read_json(x, x.storable);
 }
 
-std::optional<http::ApiError> check_inputs(const Exchange& x) {
-    const config::Inputs& inputs = x.member->plan->inputs;
+}  // namespace
+
+std::optional<http::ApiError> check_kinds(const Member& member, bool image, bool audio, bool file) {
+    const config::Inputs& inputs = member.plan->inputs;
     std::string_view kind;
-    if (x.json.has_image && !inputs.image) kind = "image";
-    if (x.json.has_audio && !inputs.audio) kind = "audio";
-    if (x.json.has_file && !inputs.file) kind = "file";
+    if (image && !inputs.image) kind = "image";
+    if (audio && !inputs.audio) kind = "audio";
+    if (file && !inputs.file) kind = "file";
     if (kind.empty()) return std::nullopt;
     std::string allowed = "text";
     if (inputs.image) allowed += ", image";
     if (inputs.audio) allowed += ", audio";
     if (inputs.file) allowed += ", file";
-    return http::input_not_allowed(kind, x.member->plan->name, allowed);
+    return http::input_not_allowed(kind, member.plan->name, allowed);
 }
 
 std::optional<http::ApiError> choose_route(Exchange& x) {
@@ -103,6 +107,8 @@ std::optional<http::ApiError> choose_route(Exchange& x) {
     if (x.route.upstreams.empty()) return http::model_not_found(x.asked_model, x.api);
     return std::nullopt;
 }
+
+namespace {
 
 void make_key(Exchange& x, const http::RequestHead& head) {
     std::vector<std::string> fields = http::shaping_fields(head.fields);
@@ -199,7 +205,10 @@ std::optional<http::ApiError> classify(
     const bool small = bytes <= cache.max_request_bytes;
     x.storable = cacheable && small && !x.control.no_store;
     if (auto problem = read_request(x, head)) return problem;
-    if (auto problem = check_inputs(x)) return problem;
+    if (auto problem =
+            check_kinds(*x.member, x.json.has_image, x.json.has_audio, x.json.has_file)) {
+        return problem;
+    }
     if (auto problem = check_stored_state(x, stored)) return problem;
     if (auto problem = choose_route(x)) return problem;
     // A wish to have the answer stored upstream is not fulfilled by one that is stored here, and

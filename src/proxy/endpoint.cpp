@@ -86,6 +86,13 @@ std::optional<http::ApiError> check_endpoint(
     return pin_to_account(x);
 }
 
+// What the shared upstream account stores belongs to everybody on the team, or to nobody.
+std::optional<http::ApiError> check_named_state(const config::Plan& plan, std::string_view field) {
+    const std::string_view group = group_of(field);
+    if (opens(plan, group)) return std::nullopt;
+    return http::closed_endpoint("a body with `" + std::string(field) + "`", plan.name, group);
+}
+
 std::optional<http::ApiError> check_stored_state(Exchange& x, const StoredResponses& stored) {
     if (x.endpoint->access == http::Access::kOpen) x.pin.reset();  // another model's body's
     const config::Plan& plan = *x.member->plan;
@@ -99,13 +106,7 @@ std::optional<http::ApiError> check_stored_state(Exchange& x, const StoredRespon
             }
             if (!opens(plan, kResponses)) return http::not_your_response(plan.name);
         }
-        // What the shared upstream account stores belongs to everybody on the team, or to nobody.
-        const std::string_view group = group_of(field);
-        if (!opens(plan, group)) {
-            return http::closed_endpoint(
-                "a body with `" + std::string(field) + "`", plan.name, group
-            );
-        }
+        if (auto closed = check_named_state(plan, field)) return closed;
         in_account = true;
     }
     return in_account && !x.pin ? pin_to_account(x) : std::nullopt;

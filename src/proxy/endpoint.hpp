@@ -10,6 +10,10 @@
 
 namespace weir::proxy {
 
+// May keys of that plan name stored state of that member in a body?
+[[nodiscard]] std::optional<http::ApiError> check_named_state(
+    const config::Plan& plan, std::string_view field
+);
 // May the key reach what its body names of the account's state? Pins the exchange to where that is.
 [[nodiscard]] std::optional<http::ApiError> check_stored_state(
     Exchange& x, const StoredResponses& stored

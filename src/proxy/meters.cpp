@@ -24,6 +24,14 @@ metrics::Counter& messages(metrics::Registry& registry, const char* decision) {
     );
 }
 
+metrics::Counter& socket_messages(metrics::Registry& registry, const char* direction) {
+    return registry.counter(
+        "weir_websocket_messages_total",
+        "Messages over WebSockets, from clients (in) and to them (out).",
+        {{"direction", direction}}
+    );
+}
+
 }  // namespace
 
 Meters::Meters(metrics::Registry& all)
@@ -69,13 +77,19 @@ Meters::Meters(metrics::Registry& all)
       streams_broken(
           all.counter("weir_streams_broken_total", "Answers that broke off after their first byte.")
       ),
+      socket_messages_in(socket_messages(all, "in")),
+      socket_messages_out(socket_messages(all, "out")),
       duration(all.histogram("weir_request_seconds", "Whole requests.")),
       first_byte(all.histogram(
           "weir_first_byte_seconds", "From a request's head to the first byte of its answer."
       )),
       upstream_first_byte(all.histogram(
           "weir_upstream_first_byte_seconds", "From an upstream call's start to its answer's head."
-      )) {}
+      )) {
+    all.gauge("weir_websockets", "WebSocket sessions open.", [this] {
+        return static_cast<double>(sockets_open.load(std::memory_order_relaxed));
+    });
+}
 
 void show_upstreams(
     metrics::Registry& all, const upstream::Fleet& fleet, const config::Config& config

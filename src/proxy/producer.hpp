@@ -43,8 +43,8 @@ struct FlightPlan {
     using Body = std::shared_ptr<const Buffer>;
     std::vector<std::pair<BodyNeed, Body>> bodies;
     std::shared_ptr<IncomingBody> upload;  // in their place: passed on as it comes
-    bool usage_wanted = false;  // where the upstream can tell it
-    Deadline patience;          // of the client: behind it nothing is begun any more
+    bool usage_wanted = false;             // where the upstream can tell it
+    Deadline patience;                     // of the client: behind it nothing is begun any more
     http::Shape shape = http::Shape::kOther;
     http::Api api = http::Api::kOpenAi;
     std::uint64_t choices = 1;

@@ -53,6 +53,25 @@ std::vector<std::string_view> secrets_of(const config::Upstream& upstream, std::
     return secrets;
 }
 
+// A body that is passed on as it comes, until it is known whether any of it was taken: before that
+// it can still be passed on to another upstream.
+class Untouched final : public upstream::BodySource {
+public:
+    Untouched(std::shared_ptr<upstream::BodySource> source, std::shared_ptr<bool> taken)
+        : source_(std::move(source)), taken_(std::move(taken)) {}
+    [[nodiscard]] Awaitable<Result<std::string_view>> next() override {
+        *taken_ = true;
+        return source_->next();
+    }
+    void stop() noexcept override {
+        if (*taken_) source_->stop();
+    }
+
+private:
+    std::shared_ptr<upstream::BodySource> source_;
+    std::shared_ptr<bool> taken_;
+};
+
 // A name of the config in a header: what would be a comma, or is not printable ASCII, is not there.
 void append_name(std::string& out, std::string_view name) {
     for (const char c : name) out += c > ' ' && c <= '~' && c != ',' ? c : '_';
@@ -222,7 +241,7 @@ upstream::CallRequest Producer::request() {
         upstream::target_on(*upstream_, plan_->path, plan_->query, plan_->asked_upstream);
     request.fields = plan_->fields;
     if (plan_->upload) {
-        request.source = plan_->upload;
+        request.source = std::make_shared<Untouched>(plan_->upload, source_taken_);
         request.source_bytes = plan_->upload->size();
     } else {
         request.body = plan_->body_for(need)->view();
@@ -304,10 +323,7 @@ bool Producer::note(const Result<>& result) {
     told_wait_ = upstream::told_wait(fields, wall_now());
     permit_.note(outcome, fields, Deadline::Clock::now());
     const upstream::Next next = upstream::judge(plan_->snapshot->config->retry, outcome);
-    const bool more = plan_->errand.tried(target_, outcome, next);
-    // What was passed on is not here any more.
-    const bool gone = plan_->upload && plan_->upload->bytes_read() > 0;
-    return more && !gone;
+    return plan_->errand.tried(target_, outcome, next) && !*source_taken_;
 }
 
 std::string Producer::attempts_with(std::string_view word) const {

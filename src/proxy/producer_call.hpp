@@ -105,6 +105,7 @@ private:
     http::SecretMask mask_;
     std::unique_ptr<upstream::Call> call_;
     bool usage_asked_ = false;
+    std::shared_ptr<bool> source_taken_ = std::make_shared<bool>(false);
     // What the last one brought, if it was not told yet: an answer, or none.
     std::optional<http::Explained> refusal_;
     std::optional<std::chrono::milliseconds> told_wait_;

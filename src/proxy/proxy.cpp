@@ -15,6 +15,7 @@
 #include "estimate.hpp"
 #include "producer.hpp"
 #include "relay.hpp"
+#include "socket_open.hpp"
 
 namespace weir::proxy {
 
@@ -157,6 +158,7 @@ Awaitable<> Proxy::serve(ClientStream& client) {
 Awaitable<Proxy::Problem> Proxy::run(Exchange& x, ClientStream& client) {
     const http::RequestHead& head = client.head();
     if (auto problem = authenticate(x, head)) co_return problem;
+    if (is_socket_path(x.path) && head.method == "GET") co_return co_await serve_socket(x, client);
     if (auto problem = check_endpoint(x, head, worker_.shared.stored_responses)) {
         co_return problem;
     }
@@ -403,9 +405,11 @@ void Proxy::settle(Exchange& x, const ClientStream& client) {
         meters.requests_4xx.add();
     else if (x.status >= 200)
         meters.requests_2xx.add();
-    meters.duration.observe(Deadline::Clock::now() - x.begun);
+    // A session's length says nothing of how fast requests are.
+    if (!x.socket) meters.duration.observe(Deadline::Clock::now() - x.begun);
     if (x.first_byte.count() > 0) meters.first_byte.observe(x.first_byte);
-    if (x.snapshot->config->log_requests) log_request(x, client.head(), client.bytes_sent());
+    const std::uint64_t bytes_out = x.socket ? x.socket->bytes_out : client.bytes_sent();
+    if (x.snapshot->config->log_requests) log_request(x, client.head(), bytes_out);
 }
 
 }  // namespace weir::proxy

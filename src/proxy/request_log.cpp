@@ -96,6 +96,16 @@ void log_request(
         if (!x.notice.empty()) fmt::format_to(out, " notice={}", json_quote(x.notice));
         if (!x.error_code.empty()) fmt::format_to(out, " error={}", x.error_code);
         if (x.broken) fmt::format_to(out, " broken");
+        if (x.socket) {
+            fmt::format_to(
+                out,
+                " in={} out={} answers={} close={}",
+                x.socket->messages_in,
+                x.socket->messages_out,
+                x.socket->answers,
+                x.socket->close_code
+            );
+        }
         fmt::format_to(out, " id={}", x.id);
         log::write_line(level, fmt::to_string(line));
         return;
@@ -105,7 +115,7 @@ void log_request(
         R"({{"time":"{:%FT%T}.{:03}Z","level":"{}","event":"request","id":"{}","key":{},)"
         R"("method":{},"path":{},"status":{},"model":{},"served":{},"stream":{},"cache":"{}",)"
         R"("upstream":{},"attempts":{},"tried":{},"cap":{},"notice":{},"error":{},"broken":{},"ms":{:.3f},"first_byte_ms":{:.3f},)"
-        R"("upstream_ms":{:.3f},"bytes_in":{},"bytes_out":{}}})",
+        R"("upstream_ms":{:.3f},"bytes_in":{},"bytes_out":{})",
         fmt::gmtime(seconds),
         ms,
         level == log::Level::kDebug ? "debug" : "info",
@@ -131,6 +141,17 @@ void log_request(
         x.bytes_in,
         bytes_out
     );
+    if (x.socket) {
+        fmt::format_to(
+            out,
+            R"(,"messages_in":{},"messages_out":{},"answers":{},"close_code":{})",
+            x.socket->messages_in,
+            x.socket->messages_out,
+            x.socket->answers,
+            x.socket->close_code
+        );
+    }
+    fmt::format_to(out, "}}");
     log::write_line(level, fmt::to_string(line));
 }
 

@@ -353,10 +353,24 @@ Subject* Account::remove(Sequence sequence) {
 bool Account::settle(Sequence sequence, const std::optional<Amounts>& used, LedgerTime now) {
     const std::size_t index = find(sequence);
     if (index == entries_.size()) return false;
-    const Entry before = entries_[index];
-    Entry changed = before;
+    Entry changed = entries_[index];
     changed.open = false;
     if (used) changed.set(*used);
+    amend(index, changed, now);
+    return true;
+}
+
+bool Account::restate(Sequence sequence, const Amounts& amounts, LedgerTime now) {
+    const std::size_t index = find(sequence);
+    if (index == entries_.size()) return false;
+    Entry changed = entries_[index];
+    changed.set(amounts);
+    amend(index, changed, now);
+    return true;
+}
+
+void Account::amend(std::size_t index, const Entry& changed, LedgerTime now) {
+    const Entry before = entries_[index];
     change(index, changed);
     // One that begins to count only now opens the window that it would have opened.
     for (Counter& counter : counters_) {
@@ -364,7 +378,6 @@ bool Account::settle(Sequence sequence, const std::optional<Amounts>& used, Ledg
         if (counter.weight(changed) == 0 || (counter.running && counter.ends > now)) continue;
         find_window(counter, now);
     }
-    return true;
 }
 
 std::uint64_t Account::forgive(Sequence until, const Pattern& pattern, LedgerTime now) {

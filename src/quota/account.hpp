@@ -142,6 +142,8 @@ public:
     Subject* remove(Sequence sequence);
     // Sets right what one used, and what is open; false: it is not there (any more).
     bool settle(Sequence sequence, const std::optional<Amounts>& used, LedgerTime now);
+    // Sets what one has used so far; it stays open. False: as above.
+    bool restate(Sequence sequence, const Amounts& amounts, LedgerTime now);
     // Entries up to `until` whose subject fits: they count no longer. How many did that a cap might
     // still ask for.
     std::uint64_t forgive(Sequence until, const Pattern& pattern, LedgerTime now);
@@ -195,6 +197,7 @@ private:
     void find_window(Counter& counter, LedgerTime now);
     void write_down(const Counter& counter, LedgerTime opened);
     void change(std::size_t index, const Entry& changed);
+    void amend(std::size_t index, const Entry& changed, LedgerTime now);
     void find_last(Counter& counter, std::size_t before);
     [[nodiscard]] std::size_t find(Sequence sequence) const;
     void drop_front();

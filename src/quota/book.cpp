@@ -129,6 +129,15 @@ bool Book::settle(
     return true;
 }
 
+bool Book::restate(
+    AccountId key, AccountId team, Sequence sequence, const Amounts& amounts, LedgerTime now
+) {
+    if (!at(key).restate(sequence, amounts, now)) return false;
+    at(kEverybody).restate(sequence, amounts, now);
+    if (team != kNobody) at(team).restate(sequence, amounts, now);
+    return true;
+}
+
 void Book::expire(Account& account, LedgerTime now) {
     account.expire(now, [&](const Entry& entry) {
         if (account.kind == Whose::kKey) --messages_;

@@ -62,6 +62,10 @@ public:
         const std::optional<Amounts>& used,
         LedgerTime now
     );
+    // One that goes on has used that much by now. False: it is not there (any more).
+    bool restate(
+        AccountId key, AccountId team, Sequence sequence, const Amounts& amounts, LedgerTime now
+    );
     // Forgets what no cap can ask for at `now`.
     void expire(Account& account, LedgerTime now);
 

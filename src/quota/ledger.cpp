@@ -73,6 +73,12 @@ void Reservation::charge(std::optional<Amounts> used) noexcept {
     if (ledger != nullptr) ledger->charge(taken_, used);
 }
 
+void Reservation::restate(const Amounts& used) noexcept {
+    if (ledger_ == nullptr || used == reserved_) return;
+    reserved_ = used;
+    ledger_->restate(taken_, used);
+}
+
 void Reservation::refund() noexcept {
     if (Ledger* const ledger = std::exchange(ledger_, nullptr)) ledger->refund(taken_);
 }
@@ -105,19 +111,21 @@ void Ledger::Impl::expire(std::span<const Level> levels, LedgerTime now) {
     }
 }
 
-// The caps that cover the message, each with its window as of now.
+// The caps that cover the message, or `all` of them, each with its window as of now. A message may
+// name no model (on endpoints whose stored state has it): then caps on `*` cover it.
 void Ledger::Impl::find_claims(
     std::span<const Level> levels,
     std::string_view model,
     std::string_view endpoint,
-    const Moment& moment
+    const Moment& moment,
+    bool all
 ) {
     claims.clear();
     for (const Level& level : levels) {
         Account& account = book.at(level.account);
         for (const Cap& cap : *level.caps) {
             if (cap.period == Period::kUnlimited) continue;
-            if (!model.empty() && !covers(cap.models, cap.endpoints, model, endpoint)) continue;
+            if (!all && !covers(cap.models, cap.endpoints, model, endpoint)) continue;
             claims.push_back({&cap, &level, book.counter(account, cap, moment)});
         }
         note_opened(level.account);
@@ -200,7 +208,7 @@ void Ledger::Impl::judge(Claim& claim, const Ask& ask) {
 Decision Ledger::Impl::decide(const Ask& ask) {
     const Moment at = moment();
     expire(ask.levels, at.now);
-    find_claims(ask.levels, ask.model, ask.endpoint, at);
+    find_claims(ask.levels, ask.model, ask.endpoint, at, false);
     bool refused = false;
     bool wants_grant = false;
     for (Claim& claim : claims) {
@@ -368,7 +376,7 @@ std::vector<CapState> Ledger::peek(
     MutexLock lock(impl_->mutex);
     const Moment at = impl_->moment();
     impl_->expire(levels, at.now);
-    impl_->find_claims(levels, model, endpoint, at);
+    impl_->find_claims(levels, model, endpoint, at, model.empty());
     std::vector<CapState> all = impl_->states(model, at);
     impl_->trim(levels);
     return all;
@@ -405,6 +413,20 @@ void Ledger::charge(const Taken& taken, const std::optional<Amounts>& used) noex
             return;
         }
         impl_->settled.push_back({taken.sequence, *used});
+    }
+    impl_->writer.wake();
+}
+
+void Ledger::restate(const Taken& taken, const Amounts& amounts) noexcept {
+    {
+        MutexLock lock(impl_->mutex);
+        if (!impl_->book.restate(taken.key, taken.team, taken.sequence, amounts, impl_->tick()))
+            return;
+        if (Queued* const queued = impl_->find_queued(taken.sequence)) {
+            queued->amounts = amounts;
+            return;
+        }
+        impl_->settled.push_back({taken.sequence, amounts});
     }
     impl_->writer.wake();
 }

@@ -108,7 +108,8 @@ struct Ledger::Impl {
         std::span<const Level> levels,
         std::string_view model,
         std::string_view endpoint,
-        const Moment& moment
+        const Moment& moment,
+        bool all
     ) REQUIRES_LOCK(mutex);
     Decision decide(const Ask& ask) REQUIRES_LOCK(mutex);
     const config::Cap& tightest(const Claim& claim) REQUIRES_LOCK(mutex);

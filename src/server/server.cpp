@@ -228,7 +228,10 @@ void Server::publish(proxy::SnapshotPtr snapshot) {
     }
     self.apply_limits(*snapshot);
     if (!self.started) return;
-    self.on_each_worker([&](Impl::Lane& lane) { lane.worker.snapshot = snapshot; });
+    self.on_each_worker([&](Impl::Lane& lane) {
+        lane.worker.snapshot = snapshot;
+        for (const auto& signal : lane.worker.sockets) signal->notify_home();
+    });
     // Who waits in line may have a place now.
     self.shared.ledger.caps_changed();
 }
@@ -251,6 +254,10 @@ void Server::drain(const std::function<bool()>& hurry) {
     });
     closed.get_future().wait();
 
+    self.on_each_worker([](Impl::Lane& lane) {
+        lane.worker.draining = true;
+        for (const auto& signal : lane.worker.sockets) signal->notify_home();
+    });
     const Deadline deadline = Deadline::in(snapshot()->config->drain);
     while (self.busy() && !deadline.passed() && !hurry()) {
         std::this_thread::sleep_for(kDrainStep);

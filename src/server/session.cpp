@@ -230,7 +230,7 @@ Awaitable<bool> Session::serve_one() {
     watcher_.reset();
     if (upload_) upload_->detach();
     upload_.reset();
-    if (gone_ || answer_ == Answer::kAborted) co_return false;
+    if (gone_ || answer_ == Answer::kAborted || answer_ == Answer::kTaken) co_return false;
     if (answer_ == Answer::kNone) {
         const bool sent = co_await send(http::internal_error().response());
         if (!sent) co_return false;

@@ -67,6 +67,7 @@ public:
     [[nodiscard]] Awaitable<bool> flush() override;
     [[nodiscard]] Awaitable<bool> finish() override;
     void abort() noexcept override;
+    [[nodiscard]] std::shared_ptr<ByteStream> take_over() override;
     [[nodiscard]] bool begun() const noexcept override { return sent_ > 0; }
     [[nodiscard]] std::uint64_t bytes_sent() const noexcept override { return sent_; }
 
@@ -74,7 +75,7 @@ private:
     friend class SessionBody;  // reads the socket in the session's place
 
     enum class State : std::uint8_t { kIdle, kReadingHead, kHandling, kLingering, kClosing };
-    enum class Answer : std::uint8_t { kNone, kPromised, kInPieces, kDone, kAborted };
+    enum class Answer : std::uint8_t { kNone, kPromised, kInPieces, kDone, kAborted, kTaken };
 
     [[nodiscard]] Awaitable<bool> read_head();
     // More input behind what is there. False: closed, broken or too late (see timed_out_).

@@ -106,9 +106,9 @@ Awaitable<bool> SessionBody::read_some(std::uint64_t at_most) {
     );
     waiting_ = true;
     const std::size_t room = std::min<std::uint64_t>(buffer_.room().size(), at_most);
-    const auto token = asio::bind_cancellation_slot(read_ends_.slot(), kAwait);
+    auto token = asio::bind_cancellation_slot(read_ends_.slot(), kAwait);
     const auto [error, count] = co_await session_->socket_.async_read_some(
-        asio::buffer(buffer_.room().data(), room), token
+        asio::buffer(buffer_.room().data(), room), std::move(token)
     );
     waiting_ = false;
     if (session_ == nullptr) co_return false;

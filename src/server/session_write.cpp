@@ -124,6 +124,16 @@ Awaitable<bool> Session::finish() {
     co_return whole_;
 }
 
+std::shared_ptr<ByteStream> Session::take_over() {
+    answer_ = Answer::kTaken;
+    watcher_.reset();
+    watchdog_.set(Deadline::never());
+    look_timer_.cancel();
+    SysError ignored;
+    socket_.cancel(ignored);  // of the watch
+    return make_tcp_stream(std::move(socket_), std::string(input()));
+}
+
 void Session::abort() noexcept {
     answer_ = Answer::kAborted;
     hang_up();

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "call.hpp"
+#include "channel_made.hpp"
 #include "client_state.hpp"
 
 namespace weir::upstream {
@@ -76,6 +77,12 @@ std::unique_ptr<Call> Client::call(
     std::shared_ptr<const config::Upstream> upstream, std::size_t key
 ) {
     return std::make_unique<PooledCall>(impl_, std::move(upstream), key);
+}
+
+std::unique_ptr<Channel> Client::channel(
+    std::shared_ptr<const config::Upstream> upstream, std::size_t key
+) {
+    return make_channel(impl_, std::move(upstream), key);
 }
 
 void Client::close_idle() {

@@ -79,6 +79,11 @@ void Connection::stop_sending() noexcept {
     if (source != nullptr) source->stop();
 }
 
+Connection::Wire Connection::release() {
+    open_ = false;
+    return {std::move(socket_), std::move(below_), std::move(tls_)};
+}
+
 void Connection::close_politely() noexcept {
     if (open_ && tls_ != nullptr) tls_->say_goodbye();
     if (open_ && below_ != nullptr) below_->say_goodbye();

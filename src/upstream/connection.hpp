@@ -104,6 +104,14 @@ public:
         return idle_since_;
     }
     [[nodiscard]] bool is_open() const noexcept { return open_; }
+    // What it is made of, for a protocol of its own: from here on it is closed to everybody else.
+    // REQUIRES: connected, and nothing was sent or is unread.
+    struct Wire {
+        TcpSocket socket;
+        std::unique_ptr<TlsSession> below;  // to a proxy, if `tls` runs inside it
+        std::unique_ptr<TlsSession> tls;    // null: none
+    };
+    [[nodiscard]] Wire release();
     void close() noexcept;
     // As close(), but TLS says goodbye first, if the socket takes it at once.
     void close_politely() noexcept;

@@ -39,12 +39,6 @@ std::string bracketed(const std::string& host) {
     return bare.find(':') == std::string::npos ? bare : "[" + bare + "]";
 }
 
-std::string host_field(const config::Upstream& upstream) {
-    std::string out = bracketed(upstream.host);
-    if (upstream.port != (upstream.tls ? 443 : 80)) out += ":" + std::to_string(upstream.port);
-    return out;
-}
-
 bool has_content(const CallRequest& request) {
     return request.source != nullptr || !request.body.empty() || request.method == "POST" ||
            request.method == "PUT" || request.method == "PATCH";
@@ -111,20 +105,30 @@ bool is_request_line(std::string_view method, std::string_view target) {
     return !method.empty() && letters && target.starts_with('/') && visible;
 }
 
+std::string host_of(const config::Upstream& upstream) {
+    std::string out = bracketed(upstream.host);
+    if (upstream.port != (upstream.tls ? 443 : 80)) out += ":" + std::to_string(upstream.port);
+    return out;
+}
+
 std::string bare_host(const std::string& host) {
     const bool has = host.size() > 2 && host.front() == '[' && host.back() == ']';
     return has ? host.substr(1, host.size() - 2) : host;
 }
 
-std::string request_head(CallRequest& request, const config::Upstream& upstream, std::size_t key) {
-    http::Fields& fields = request.fields;
-    for (const std::string_view name : kOurs) fields.remove(name);
+void add_own_fields(http::Fields& fields, const config::Upstream& upstream, std::size_t key) {
     for (const std::string_view name : kCredentials) fields.remove(name);
-    fields.add("Host", host_field(upstream));
     add_credentials(upstream, key, fields);
     for (const config::ExtraField& extra : upstream.headers) {
         if (!is_one_of(kOurs, extra.name)) fields.set(extra.name, extra.value);
     }
+}
+
+std::string request_head(CallRequest& request, const config::Upstream& upstream, std::size_t key) {
+    http::Fields& fields = request.fields;
+    for (const std::string_view name : kOurs) fields.remove(name);
+    fields.add("Host", host_of(upstream));
+    add_own_fields(fields, upstream, key);
     add_framing(request, fields);
     const bool asks_encoding = fields.find("Accept-Encoding").has_value();
     if (!asks_encoding) fields.add("Accept-Encoding", "identity");

@@ -49,6 +49,12 @@ bool listed(const config::Retry& policy, int status) noexcept {
     return std::ranges::find(policy.statuses, status) != policy.statuses.end();
 }
 
+// An upstream's own doing; not ours, nor that of a client whose body broke.
+bool of_upstream(ErrorCode error) noexcept {
+    return error == ErrorCode::kUpstreamConnect || error == ErrorCode::kUpstreamClosed ||
+           error == ErrorCode::kUpstreamProtocol || error == ErrorCode::kUpstreamTimeout;
+}
+
 bool refuses_key(const Outcome& outcome) noexcept {
     return outcome.status == 401 || outcome.status == 403 || outcome.out_of_money;
 }
@@ -57,11 +63,11 @@ bool refuses_key(const Outcome& outcome) noexcept {
 
 Next judge(const config::Retry& policy, const Outcome& outcome) noexcept {
     if (is_good(outcome)) return Next::kNowhere;
-    if (outcome.error == ErrorCode::kCancelled || outcome.status == 0) {
-        if (outcome.error == ErrorCode::kCancelled) return Next::kNowhere;
-        return outcome.written ? Next::kOtherUpstream : Next::kAnywhere;
+    if (outcome.status == 0 || outcome.broke_off) {
+        if (!of_upstream(outcome.error)) return Next::kNowhere;
+        const bool may_be_paid = outcome.written || outcome.broke_off;
+        return may_be_paid ? Next::kOtherUpstream : Next::kAnywhere;
     }
-    if (outcome.broke_off) return Next::kOtherUpstream;
     if (refuses_key(outcome)) return Next::kOtherKey;
     if (!listed(policy, outcome.status)) return Next::kNowhere;
     return outcome.told_to_stop ? Next::kOtherUpstream : Next::kAnywhere;
@@ -70,7 +76,7 @@ Next judge(const config::Retry& policy, const Outcome& outcome) noexcept {
 Blame blame(const Outcome& outcome) noexcept {
     if (is_good(outcome)) return Blame::kNobody;
     if (outcome.status == 0 || outcome.broke_off) {
-        return outcome.error == ErrorCode::kCancelled ? Blame::kUnknown : Blame::kUpstream;
+        return of_upstream(outcome.error) ? Blame::kUpstream : Blame::kUnknown;
     }
     if (refuses_key(outcome)) return Blame::kKey;
     if (outcome.status == 429) return Blame::kUnknown;

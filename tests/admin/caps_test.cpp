@@ -275,7 +275,7 @@ TEST_F(CapsTest, ExplainTakesAnEndpoint) {
     const auto closed = explain("key=alice&model=gpt-4&endpoint=files");
     EXPECT_EQ(closed["goes"], false);
     EXPECT_THAT(why(closed), HasSubstr("closed"));
-    EXPECT_EQ(explain("key=alice&model=gpt-4&endpoint=images/edits")["goes"], false);
+    EXPECT_EQ(explain("key=alice&model=gpt-4&endpoint=images/edits")["goes"], true);
     const auto target = "/api/admin/explain?key=alice&model=gpt-4&endpoint=";
     EXPECT_THAT(
         message(400, "GET", std::string(target) + "chat/completion"),

@@ -218,13 +218,13 @@ std::string random_form(std::mt19937& random) {
     };
     std::string body;
     if (dice(2) == 0) body = "pre\r\n";
-    for (unsigned parts = dice(4); parts > 0; --parts) {
+    for (auto parts = dice(4); parts > 0; --parts) {
         std::string content;
-        for (unsigned i = dice(8); i > 0; --i) content += kPieces[dice(std::size(kPieces))];
+        for (auto i = dice(8); i > 0; --i) content += kPieces[dice(std::size(kPieces))];
         body += part(dice(3) == 0 ? "model" : "x", content, dice(2) == 0 ? "; filename=\"f\"" : "");
     }
     body += kEnd;
-    for (unsigned changes = dice(3); changes > 0 && !body.empty(); --changes) {
+    for (auto changes = dice(3); changes > 0 && !body.empty(); --changes) {
         const std::size_t at = dice(static_cast<unsigned>(body.size()));
         if (dice(2) == 0) {
             body.erase(at, 1 + dice(3));

@@ -94,12 +94,6 @@ std::vector<Rule> endpoints() {
             ""
         ),
         twice("speech", {R"({"model":"m","input":"x"})", "/v1/audio/speech"}, "", ""),
-        twice(
-            "counting for messages",
-            {R"({"model":"m","messages":[]})", "/v1/messages/count_tokens"},
-            "",
-            ""
-        ),
         twice("counting", {response(), "/v1/responses/input_tokens"}, "", ""),
     };
 }

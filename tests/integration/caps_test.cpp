@@ -191,7 +191,9 @@ TEST(Refunds, WhatTheUpstreamDidNotDoIsGivenBack) {
             EXPECT_TRUE(eventually([&] { return used(gateway, "alice") == 0; }));
         }
         fails = false;
-        EXPECT_EQ(send(gateway, "now").status, 200);
+        // For a model that was told 429 its key rests for a while.
+        const Ask other{.key = kAlice, .body = chat_body("now", false, "gpt-4o")};
+        EXPECT_EQ(ask(gateway.port(), other).status, 200);
         EXPECT_EQ(send(gateway, "then").status, 429);
     }
 }

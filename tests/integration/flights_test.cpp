@@ -111,7 +111,8 @@ TEST_P(Flights, ACallThatFailsForGoodIsOneErrorForAllAndRefunded) {
         TestGateway gateway(
             {.upstream_url = upstream.url(),
              .caps = "[{models: \"*\", allow: 100/4h}]",
-             .workers = GetParam()}
+             .workers = GetParam(),
+             .retry = "{attempts: 1}"}
         );
         all = &gateway;
         std::vector<Ask> requests;

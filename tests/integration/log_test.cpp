@@ -86,7 +86,7 @@ TEST(Log, HasOneLineARequestAndNoSecret) {
     ASSERT_EQ(refusals.size(), 1U);
     EXPECT_EQ(refusals[0]["level"], "warn");
     EXPECT_EQ(refusals[0]["upstream"], "fake");
-    EXPECT_EQ(refusals[0]["status"], 401);
+    EXPECT_EQ(refusals[0]["tried"], "fake 401");
     EXPECT_EQ(refusals[0]["id"], requests[2]["id"]);
 }
 

@@ -12,7 +12,7 @@ let alice;
 
 const client = (apiKey, at = gateway) => new Anthropic({ apiKey, authToken: null, baseURL: at.url });
 const ask = (content, more = {}) =>
-  ({ model: 'claude-sonnet-4-5', max_tokens: 500, messages: [{ role: 'user', content }], ...more });
+  ({ model: 'claude-demo', max_tokens: 500, messages: [{ role: 'user', content }], ...more });
 const textOf = (message) => message.content.map((block) => block.text ?? '').join('');
 
 before(async () => {
@@ -49,7 +49,7 @@ test('a bearer token is as good as a key', async () => {
 
 test('tokens are counted', async () => {
   const counted = await alice.messages.countTokens({
-    model: 'claude-sonnet-4-5', messages: [{ role: 'user', content: 'one two three' }],
+    model: 'claude-demo', messages: [{ role: 'user', content: 'one two three' }],
   });
   assert.deepEqual(counted, { input_tokens: 3 });
 });

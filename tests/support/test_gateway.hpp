@@ -23,10 +23,10 @@ struct GatewaySetup {
     std::string cache = "{ttl: 1h}";  // YAML
     std::string upstream_more = {
     };  // further members of the upstream, YAML flow: ", timeouts: {...}"
-    std::string more_upstreams = {};   // further lines of `upstreams`, each "  - {...}\n"
-    std::string plan_more = {};        // further lines of plan `plus`
-    std::string data = {};             // empty: a directory of its own
-    std::string log = "{level: off}";     // YAML
+    std::string more_upstreams = {};       // further lines of `upstreams`, each "  - {...}\n"
+    std::string plan_more = {};            // further lines of plan `plus`
+    std::string data = {};                 // empty: a directory of its own
+    std::string log = "{level: off}";      // YAML
     std::string retry = "{backoff: 1ms}";  // YAML
     [[nodiscard]] std::string yaml(const std::string& data_dir) const;
 };

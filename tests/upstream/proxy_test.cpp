@@ -224,7 +224,8 @@ TEST_F(ProxyTest, ATunnelMayBeAnnouncedInOldWays) {
             peer.wait_for_close();
         });
         const auto upstream = at("http://upstream.test");
-        upstream->proxy = config::HttpProxy{.host = "127.0.0.1", .port = proxy.port()};
+        upstream->proxy =
+            config::HttpProxy{.host = "127.0.0.1", .port = proxy.port(), .credentials = {}};
         EXPECT_TRUE(fetch(upstream, post("{}")).ok());
     }
 }
@@ -232,7 +233,8 @@ TEST_F(ProxyTest, ATunnelMayBeAnnouncedInOldWays) {
 TEST_F(ProxyTest, AProxyThatSaysNothingIsAConnectTimeout) {
     ScriptServer proxy([](Peer& peer, int) { peer.wait_for_close(); });
     const auto upstream = at("http://upstream.test");
-    upstream->proxy = config::HttpProxy{.host = "127.0.0.1", .port = proxy.port()};
+    upstream->proxy =
+        config::HttpProxy{.host = "127.0.0.1", .port = proxy.port(), .credentials = {}};
     upstream->timeouts.connect = 60ms;
     const Outcome out = fetch(upstream, post("{}"));
     EXPECT_EQ(out.code(), ErrorCode::kUpstreamTimeout);
@@ -249,7 +251,8 @@ TEST_F(ProxyTest, CancelWhileTheTunnelIsMadeEndsTheCall) {
         closed = true;
     });
     const auto upstream = at("http://upstream.test");
-    upstream->proxy = config::HttpProxy{.host = "127.0.0.1", .port = proxy.port()};
+    upstream->proxy =
+        config::HttpProxy{.host = "127.0.0.1", .port = proxy.port(), .credentials = {}};
     Outcome out;
     const std::unique_ptr<Call> call = client.call(upstream);
     begin(*call, post("{}"), out);

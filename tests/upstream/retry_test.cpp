@@ -55,9 +55,14 @@ TEST(Retry, WhatMayHaveBeenWorkedOnGoesToAnotherUpstreamOnly) {
 
 TEST(Retry, WhatWeEndedOurselvesIsNotTriedAgain) {
     const config::Retry policy;
-    const Outcome outcome = failed(ErrorCode::kCancelled, Stage::kConnect, false);
-    EXPECT_EQ(judge(policy, outcome), Next::kNowhere);
-    EXPECT_EQ(blame(outcome), Blame::kUnknown);
+    for (const ErrorCode error :
+         {ErrorCode::kCancelled, ErrorCode::kClientGone, ErrorCode::kTooLarge}) {
+        for (const bool written : {false, true}) {
+            const Outcome outcome = failed(error, Stage::kWrite, written);
+            EXPECT_EQ(judge(policy, outcome), Next::kNowhere);
+            EXPECT_EQ(blame(outcome), Blame::kUnknown);
+        }
+    }
 }
 
 TEST(Retry, AnswersAreJudgedByTheirStatus) {
@@ -97,6 +102,7 @@ TEST(Retry, EachOutcomeHasAWord) {
     EXPECT_EQ(word_of(failed(ErrorCode::kUpstreamProtocol, Stage::kFirstByte, true)), "protocol");
     Outcome broken = answered(200);
     broken.broke_off = true;
+    broken.error = ErrorCode::kUpstreamClosed;
     EXPECT_EQ(word_of(broken), "broke-off");
 }
 

@@ -137,7 +137,7 @@ TEST_F(TlsTest, AMissingCaFileIsAConnectError) {
     upstream->ca_file = "/nonexistent/ca.pem";
     const Outcome out = fetch(upstream, post("{}"));
     EXPECT_EQ(out.code(), ErrorCode::kUpstreamConnect);
-    EXPECT_NE(out.error->detail.find("ca_file"), std::string::npos) << out.error->detail;
+    EXPECT_NE(out.error->detail.find("CA file"), std::string::npos) << out.error->detail;
 }
 
 TEST_F(TlsTest, RefusesOldVersions) {
@@ -171,7 +171,7 @@ TEST_F(TlsTest, APlainServerIsATlsError) {
 TEST_F(TlsTest, AStalledHandshakeTimesOutAndCanBeCancelled) {
     ScriptServer server([](Peer& peer, int) { peer.wait_for_close(); });  // plain: says nothing
     const auto upstream = secure(server);
-    upstream->timeouts.connect = 60ms;
+    upstream->timeouts.tls = 60ms;
     const Outcome late = fetch(upstream, post("{}"));
     EXPECT_EQ(late.code(), ErrorCode::kUpstreamTimeout);
     EXPECT_EQ(late.stage, Call::Stage::kTls);

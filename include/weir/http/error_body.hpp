@@ -36,6 +36,8 @@ struct ApiError {
 };
 
 [[nodiscard]] ApiError malformed_request(int status, std::string message);  // framing, limits
+// The path takes WebSockets, and this is no request for one (426). `wrong`: what lacks.
+[[nodiscard]] ApiError needs_websocket(std::string_view path, std::string_view wrong);
 [[nodiscard]] ApiError invalid_json(std::string what);                      // 400 invalid_json
 [[nodiscard]] ApiError invalid_field(std::string param, std::string what);  // 400 with param
 [[nodiscard]] ApiError missing_key();                                       // 401

@@ -25,7 +25,8 @@ namespace weir::http {
 [[nodiscard]] std::vector<std::string> shaping_fields(const Fields& from);
 // Its content-type is application/json.
 [[nodiscard]] bool is_json(const Fields& from) noexcept;
-// The bearer token of Authorization, or the value of x-api-key / api-key. Empty: none.
+// The bearer token of Authorization, the value of x-api-key or api-key, or what the subprotocol
+// openai-insecure-api-key.<key> of a WebSocket has. Empty: none.
 [[nodiscard]] std::string_view presented_key(const Fields& from) noexcept;
 
 }  // namespace weir::http

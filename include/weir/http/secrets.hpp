@@ -27,6 +27,7 @@ public:
     // An end of `part` that may be the secret's beginning is held back and comes before the next
     // part. `last`: nothing comes behind it, nothing is held back.
     void mask(std::string& part, bool last);
+    [[nodiscard]] bool stands_in(std::string_view text) const noexcept;
     // A text of its own, such as a field's value.
     void mask_whole(std::string& text);
     // It was there.

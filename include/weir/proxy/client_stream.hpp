@@ -13,6 +13,7 @@
 
 #include "weir/base/awaitable.hpp"
 #include "weir/base/buffer.hpp"
+#include "weir/base/byte_stream.hpp"
 #include "weir/base/signal.hpp"
 #include "weir/http/error_body.hpp"
 #include "weir/http/message.hpp"
@@ -76,6 +77,10 @@ public:
     [[nodiscard]] virtual Awaitable<bool> finish() = 0;
     // The answer cannot be completed: closes so that the client sees that it broke.
     virtual void abort() noexcept = 0;
+    // The connection itself, with what was read of it behind the request, for another protocol to
+    // be spoken on it. Of this interface only head() and id() are to be used afterwards, and the
+    // connection is closed by whoever took it. REQUIRES: nothing of an answer went out.
+    [[nodiscard]] virtual std::shared_ptr<ByteStream> take_over() = 0;
     [[nodiscard]] virtual bool begun() const noexcept = 0;  // some byte of an answer went out
     [[nodiscard]] virtual std::uint64_t bytes_sent() const noexcept = 0;
 };

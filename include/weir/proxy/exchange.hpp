@@ -40,6 +40,15 @@ struct CallReport {
     std::chrono::microseconds first_byte{0};
 };
 
+// What passed over a WebSocket, for the log.
+struct SocketReport {
+    std::uint64_t messages_in = 0;  // from the client
+    std::uint64_t messages_out = 0;
+    std::uint64_t bytes_out = 0;  // of messages, as they are without compression
+    std::uint64_t answers = 0;    // that ended
+    std::uint16_t close_code = 0;
+};
+
 struct Exchange {
     // 0 begin
     std::string id;  // x-request-id
@@ -94,6 +103,7 @@ struct Exchange {
     std::shared_ptr<CallReport> call;
     // x-weir-attempts, "openai#1 429, azure 200": the calls for this answer, in order. Empty: none.
     std::string attempts;
+    std::unique_ptr<SocketReport> socket;  // of one that became a WebSocket
     // 9 relay
     int status = 0;
     std::string error_code;

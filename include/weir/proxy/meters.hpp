@@ -2,6 +2,7 @@
 // from the config, never from clients. Thread-safe.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 
 #include "weir/config/config.hpp"
@@ -30,12 +31,15 @@ struct Meters {
     metrics::Counter& messages_fallen_back;  // answered by another model
     metrics::Counter& upstream_calls;
     metrics::Counter& upstream_failures;
-    metrics::Counter& upstream_retries;    // further calls for a message, to the same upstream
-    metrics::Counter& upstream_failovers;  // and to another one
-    metrics::Counter& upstream_queued;     // messages that waited in an upstream's line
-    metrics::Counter& streams_broken;      // ended with an error event or an aborted body
-    metrics::Histogram& duration;          // whole requests
-    metrics::Histogram& first_byte;        // until our answer's head
+    metrics::Counter& upstream_retries;     // further calls for a message, to the same upstream
+    metrics::Counter& upstream_failovers;   // and to another one
+    metrics::Counter& upstream_queued;      // messages that waited in an upstream's line
+    metrics::Counter& streams_broken;       // ended with an error event or an aborted body
+    metrics::Counter& socket_messages_in;   // over WebSockets, from clients
+    metrics::Counter& socket_messages_out;  // and to them
+    std::atomic<std::int64_t> sockets_open = 0;
+    metrics::Histogram& duration;    // whole requests
+    metrics::Histogram& first_byte;  // until our answer's head
     metrics::Histogram& upstream_first_byte;
 };
 

@@ -27,6 +27,7 @@ public:
     [[nodiscard]] Awaitable<> serve(ClientStream& client);
 
 private:
+    friend class SocketSession;
     using Problem = std::optional<http::ApiError>;
 
     [[nodiscard]] Awaitable<Problem> run(Exchange& x, ClientStream& client);
@@ -71,6 +72,10 @@ private:
     [[nodiscard]] Awaitable<Problem> answer_hit(
         Exchange& x, ClientStream& client, std::shared_ptr<Signal> signal, cache::EntryPtr entry
     );
+    // A WebSocket: from its request to its end.
+    [[nodiscard]] Awaitable<Problem> serve_socket(Exchange& x, ClientStream& client);
+    // A cap on tokens or money that covers the model is used up.
+    [[nodiscard]] Problem overdrawn(const Exchange& x);
     void hand_over(const Exchange& x, cache::Flight& flight, cache::EntryPtr entry);
     void give_up(const Exchange& x, const cache::Subscription& subscription);
     void note_saved(const Exchange& x, std::uint64_t bytes);

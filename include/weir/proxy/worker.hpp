@@ -53,6 +53,10 @@ public:
     // The drain is over: exchanges end with an error event. Their signals are in `waiting`.
     bool stopping = false;
     std::list<std::shared_ptr<Signal>> waiting;
+    // The drain has begun: connections that rest between two messages end.
+    bool draining = false;
+    // Of WebSocket sessions: told of each new snapshot, and of a drain's beginning.
+    std::list<std::shared_ptr<Signal>> sockets;
     std::uint64_t exchanges = 0;  // in progress
     std::uint64_t flights = 0;    // producers in progress, and calls for model lists
     // Behind what the coroutines that it still holds at its end refer to.
@@ -61,20 +65,24 @@ public:
     std::unique_ptr<ModelLists> model_lists;
 };
 
-// A wake-up call stands in its worker's list while somebody waits, for the end of a drain. Home
-// worker only; not past the worker.
+// A wake-up call stands in a list of its worker's while somebody waits: for the end of a drain, if
+// it is not said which. Home worker only; not past the worker.
 class Waiting {
 public:
-    Waiting(Worker& worker, std::shared_ptr<Signal> signal) : worker_(worker) {
-        worker_.waiting.push_front(std::move(signal));
-        place_ = worker_.waiting.begin();
+    using List = std::list<std::shared_ptr<Signal>>;
+
+    Waiting(List& list, std::shared_ptr<Signal> signal) : list_(list) {
+        list_.push_front(std::move(signal));
+        place_ = list_.begin();
     }
-    ~Waiting() { worker_.waiting.erase(place_); }
+    Waiting(Worker& worker, std::shared_ptr<Signal> signal)
+        : Waiting(worker.waiting, std::move(signal)) {}
+    ~Waiting() { list_.erase(place_); }
     Waiting(const Waiting&) = delete;
     Waiting& operator=(const Waiting&) = delete;
 
 private:
-    Worker& worker_;
+    List& list_;
     std::list<std::shared_ptr<Signal>>::iterator place_;
 };
 

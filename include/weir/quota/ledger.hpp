@@ -124,6 +124,9 @@ public:
     // With what it really used; without: with what was reserved.
     void charge(std::optional<Amounts> used = std::nullopt) noexcept;
     void refund() noexcept;
+    // It has used that much by now, and goes on: from here on this is what every cap sees of it, in
+    // the place of what was reserved, without being asked.
+    void restate(const Amounts& used) noexcept;
     // 0: holds nothing and never did.
     [[nodiscard]] Sequence sequence() const noexcept { return taken_.sequence; }
     [[nodiscard]] bool open() const noexcept { return ledger_ != nullptr; }
@@ -282,6 +285,7 @@ private:
     explicit Ledger(std::unique_ptr<Impl> impl) noexcept;
     void charge(const Taken& taken, const std::optional<Amounts>& used) noexcept;
     void refund(const Taken& taken) noexcept;
+    void restate(const Taken& taken, const Amounts& amounts) noexcept;
     std::unique_ptr<Impl> impl_;
 };
 

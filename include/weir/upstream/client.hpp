@@ -83,6 +83,8 @@ public:
     [[nodiscard]] virtual CallTimes times() const noexcept = 0;
 };
 
+class Channel;
+
 struct ClientOptions {
     std::size_t idle_per_identity = 256;  // connections kept, past it they are closed
     std::chrono::milliseconds idle_time{60'000};
@@ -116,6 +118,10 @@ public:
     // Connections are shared between upstreams only if host, port, TLS settings, proxy, kind, key
     // and headers are equal.
     [[nodiscard]] std::unique_ptr<Call> call(
+        std::shared_ptr<const config::Upstream> upstream, std::size_t key = 0
+    );
+    // A connection for a protocol that takes it over (see channel.hpp).
+    [[nodiscard]] std::unique_ptr<Channel> channel(
         std::shared_ptr<const config::Upstream> upstream, std::size_t key = 0
     );
     // Closes idle connections, and those in use when their call ends (shutdown, reload). TLS
