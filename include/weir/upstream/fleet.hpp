@@ -174,7 +174,7 @@ private:
     friend class Place;
     struct Candidate;
     struct Hash {
-        using is_transparent = void;
+        using is_transparent = void;  // NOLINT(readability-identifier-naming): the standard's name
         std::size_t operator()(std::string_view text) const noexcept {
             return std::hash<std::string_view>()(text);
         }
