@@ -328,6 +328,25 @@ for (const [how, cut] of [
   });
 }
 
+test('by default a failure that passes is not seen', async () => {
+  mock.onMessage('Fail once', { content: 'Here I am.' });
+  const usual = await startGateway(`${mock.url}/v1`);
+  try {
+    const patient = new OpenAI({ apiKey: keys.alice, baseURL: `${usual.url}/v1`, maxRetries: 0 });
+    for (const stream of [false, true]) {
+      mock.nextRequestError(503, { message: 'not now', type: 'server_error' });
+      const { data, response } = await patient.chat.completions
+        .create(ask('Fail once', { stream, user: `${stream}` })).withResponse();
+      assert.equal(response.headers.get('x-weir-attempts'), 'given 503, given 200');
+      let text = data.choices?.[0].message.content ?? '';
+      if (stream) for await (const chunk of data) text += chunk.choices[0].delta.content ?? '';
+      assert.equal(text, 'Here I am.');
+    }
+  } finally {
+    await usual.stop();
+  }
+});
+
 test('no credential of a client came to the upstream', () => {
   const told = JSON.stringify(mock.getRequests());
   assert.ok(mock.getRequests().length > 20);

@@ -10,4 +10,5 @@ if ! cmp -s package-lock.json node_modules/.installed-lock.json; then
     npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
     cp package-lock.json node_modules/.installed-lock.json
 fi
-WEIR_BINARY=$weir exec node_modules/.bin/node --test --test-concurrency=1 --test-reporter=spec ./*.test.mjs
+WEIR_BINARY=$weir exec node_modules/.bin/node --test --test-concurrency=1 --test-timeout=60000 \
+    --test-reporter=spec ./*.test.mjs
