@@ -65,7 +65,8 @@ std::optional<std::string> certificate_key_fault(std::string_view key, std::stri
     const std::unique_ptr<X509, Free> certificate(
         PEM_read_bio_X509_AUX(bio.get(), nullptr, no_password, nullptr)
     );
-    const bool fits = certificate && X509_check_private_key(certificate.get(), private_key.get());
+    const bool fits =
+        certificate && X509_check_private_key(certificate.get(), private_key.get()) == 1;
     ERR_clear_error();
     if (!fits) return "the key of another certificate";
     return std::nullopt;

@@ -173,7 +173,7 @@ std::span<const Preset> presets() noexcept {
 }
 
 const Preset* find_preset(std::string_view name) noexcept {
-    const auto found = std::ranges::find(kPresets, name, &Preset::name);
+    const auto* const found = std::ranges::find(kPresets, name, &Preset::name);
     return found == kPresets.end() ? nullptr : found;
 }
 

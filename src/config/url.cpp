@@ -181,7 +181,7 @@ std::expected<std::string, std::string> parse_origin(std::string_view text) {
     if (text == "*") return std::string(text);
     const std::size_t colon = text.find("://");
     if (colon == std::string_view::npos) return bad("it has no `https://` in front");
-    const std::string origin = to_lower(text);
+    std::string origin = to_lower(text);
     const std::string_view scheme = std::string_view(origin).substr(0, colon);
     const std::string_view host = std::string_view(origin).substr(colon + 3);
     const bool scheme_right = !scheme.empty() && std::ranges::all_of(scheme, [](char c) {

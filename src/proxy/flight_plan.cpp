@@ -111,8 +111,8 @@ std::unique_ptr<FlightPlan> plan_flight(
 }
 
 Deadline patience_of(const http::Fields& fields) {
-    constexpr double kShortest_s = 0.1;
-    constexpr double kLongest_s = 24 * 3600;
+    constexpr double kShortestSeconds = 0.1;
+    constexpr double kLongestSeconds = 24 * 3600;
     Deadline earliest = Deadline::never();
     for (const std::string_view name : {"x-stainless-timeout", "x-stainless-read-timeout"}) {
         const auto text = fields.find(name);
@@ -120,8 +120,9 @@ Deadline patience_of(const http::Fields& fields) {
         double seconds = 0;
         const char* const end = text->data() + text->size();
         const auto [stop, error] = std::from_chars(text->data(), end, seconds);
-        if (error != std::errc{} || stop != end || !(seconds > 0) || seconds > kLongest_s) continue;
-        const auto span = std::chrono::duration<double>(std::max(seconds, kShortest_s));
+        if (error != std::errc{} || stop != end || !(seconds > 0) || seconds > kLongestSeconds)
+            continue;
+        const auto span = std::chrono::duration<double>(std::max(seconds, kShortestSeconds));
         earliest = earliest.earlier(
             Deadline::in(std::chrono::duration_cast<Deadline::Clock::duration>(span))
         );

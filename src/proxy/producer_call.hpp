@@ -61,7 +61,7 @@ private:
     [[nodiscard]] Awaitable<Result<>> attempt();
     [[nodiscard]] upstream::CallRequest request();
     // How the attempt ended, noted everywhere. Whether another one may follow.
-    bool note(const Result<>& outcome);
+    bool note(const Result<>& result);
     [[nodiscard]] upstream::Outcome outcome_of(const Result<>& result) const;
     void name_attempt(std::string_view word);
     [[nodiscard]] std::string attempts_with(std::string_view word) const;
