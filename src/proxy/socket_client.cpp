@@ -200,9 +200,8 @@ SocketSession::Problem SocketSession::ask_response(
     if (!create) return std::nullopt;
     if (auto problem = choose_route(x_)) return problem;
     if (upstream_ &&
-        std::ranges::find(
-            x_.route.upstreams, upstream_->upstream.get()->name, &config::Upstream::name
-        ) == x_.route.upstreams.end()) {
+        std::ranges::find(x_.route.upstreams, upstream_->upstream->name, &config::Upstream::name) ==
+            x_.route.upstreams.end()) {
         return http::invalid_field(
             "model",
             "This connection speaks to an upstream that does not serve the model `" +

@@ -18,7 +18,7 @@ constexpr std::size_t kTlsRecord = 16 << 10;
 class TlsStream final : public ByteStream, public std::enable_shared_from_this<TlsStream> {
 public:
     TlsStream(Executor home, Connection::Wire wire)
-        : home_(home),
+        : home_(std::move(home)),
           socket_(std::move(wire.socket)),
           below_(std::move(wire.below)),
           tls_(std::move(wire.tls)) {}

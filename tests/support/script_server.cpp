@@ -227,12 +227,12 @@ ScriptServer::~ScriptServer() {
     ::shutdown(listener_, SHUT_RDWR);
     acceptor_.join();
     ::close(listener_);
-    std::vector<std::thread> peers;
+    std::vector<Thread> peers;
     {
         const MutexLock lock(mutex_);
         peers.swap(peers_);
     }
-    for (std::thread& peer : peers) peer.join();
+    for (Thread& peer : peers) peer.thread.join();
 }
 
 void ScriptServer::serve() {
@@ -251,8 +251,15 @@ void ScriptServer::serve() {
             ::close(socket);
             return;
         }
+        // Their stacks are kept until they are joined.
+        std::erase_if(peers_, [](Thread& peer) {
+            const bool over = *peer.over;
+            if (over) peer.thread.join();
+            return over;
+        });
         open_.push_back(socket);
-        peers_.emplace_back([this, socket, number] {
+        auto over = std::make_shared<std::atomic<bool>>(false);
+        std::thread thread([this, socket, number, over] {
             {
                 Peer peer(socket, tls_);
                 script_(peer, number);
@@ -260,7 +267,9 @@ void ScriptServer::serve() {
                 const MutexLock closing(mutex_);
                 std::erase(open_, socket);
             }
+            *over = true;
         });
+        peers_.push_back({std::move(thread), std::move(over)});
     }
 }
 

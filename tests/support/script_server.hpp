@@ -35,6 +35,8 @@ public:
     [[nodiscard]] const std::string& body() const { return body_; }
     // Everything that came, also in requests that were not whole.
     [[nodiscard]] std::size_t bytes_seen() const { return bytes_seen_; }
+    // Whatever comes next.
+    void read_some() { more(); }
     // The value of a field, "" without it.
     [[nodiscard]] std::string field(std::string_view name) const;
 
@@ -90,7 +92,11 @@ private:
     Mutex mutex_;
     bool stopping_ GUARDED_BY(mutex_) = false;
     std::vector<int> open_ GUARDED_BY(mutex_);
-    std::vector<std::thread> peers_ GUARDED_BY(mutex_);
+    struct Thread {
+        std::thread thread;
+        std::shared_ptr<std::atomic<bool>> over;
+    };
+    std::vector<Thread> peers_ GUARDED_BY(mutex_);
     std::thread acceptor_;
 };
 
