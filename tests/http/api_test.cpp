@@ -102,7 +102,7 @@ TEST(Api, WhatTouchesTheSharedAccountIsClosed) {
              Row{"DELETE", "/v1/containers/c", "containers"},
              Row{"POST", "/v1/evals", "evals"},
              Row{"POST", "/v1/realtime/sessions", "realtime", true},
-             Row{"GET", "/v1/realtime", "realtime"},
+             Row{"POST", "/v1/realtime/calls/c/hangup", "realtime"},
              Row{"POST", "/v1/videos", "videos", true},
              Row{"GET", "/v1/skills", "skills"},
              Row{"POST", "/v1/chatkit/sessions", "chatkit", true},
