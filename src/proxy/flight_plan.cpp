@@ -118,8 +118,9 @@ Deadline patience_of(const http::Fields& fields) {
         const auto text = fields.find(name);
         if (!text) continue;
         double seconds = 0;
-        const char* const end = text->data() + text->size();
-        const auto [stop, error] = std::from_chars(text->data(), end, seconds);
+        const char* const begin = text->data();
+        const char* const end = begin + text->size();
+        const auto [stop, error] = std::from_chars(begin, end, seconds);
         if (error != std::errc{} || stop != end || !(seconds > 0) || seconds > kLongestSeconds)
             continue;
         const auto span = std::chrono::duration<double>(std::max(seconds, kShortestSeconds));
