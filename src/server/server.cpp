@@ -229,6 +229,9 @@ void Server::publish(proxy::SnapshotPtr snapshot) {
     self.apply_limits(*snapshot);
     if (!self.started) return;
     self.on_each_worker([&](Impl::Lane& lane) {
+        // With another config connections begin anew, and certificates are read from disk again; a
+        // key that was made or revoked changes nothing about upstreams.
+        if (lane.worker.snapshot->config != snapshot->config) lane.worker.client->close_idle();
         lane.worker.snapshot = snapshot;
         for (const auto& signal : lane.worker.sockets) signal->notify_home();
     });

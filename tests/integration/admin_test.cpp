@@ -204,6 +204,21 @@ TEST(Reload, DisturbsNothingThatRuns) {
     EXPECT_EQ(answer.field("x-cache"), "MISS");
 }
 
+// So that a change of an upstream's certificates is seen; a new key has nothing to do with it.
+TEST(Reload, BeginsConnectionsToUpstreamsAnew) {
+    FakeUpstream upstream(say_an_answer);
+    TestGateway gateway({.upstream_url = upstream.url(), .workers = 1});
+    const auto connections = [&](const char* question) {
+        EXPECT_EQ(send(gateway, question).status, 200);
+        return upstream.connections();
+    };
+    EXPECT_EQ(connections("a"), 1U);
+    EXPECT_EQ(admin(gateway, "POST", "keys", R"({"name":"dora","plan":"plus"})").status, 201);
+    EXPECT_EQ(connections("b"), 1U);
+    EXPECT_EQ(admin(gateway, "POST", "reload").status, 200);
+    EXPECT_EQ(connections("c"), 2U);
+}
+
 TEST(Watching, MetricsAreWellFormed) {
     FakeUpstream upstream(say_an_answer);
     TestGateway gateway({.upstream_url = upstream.url()});

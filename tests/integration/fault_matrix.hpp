@@ -131,9 +131,8 @@ inline const std::string kLastChunk = "0\r\n\r\n";
 struct Seen {
     Answer answer;
     std::chrono::milliseconds took{0};
-    int calls = 0;
-    int counted = 0;
-    int at_once = 0;  // slots still taken
+    int counted = -1;
+    int at_once = -1;  // slots still taken
 };
 
 // A gateway with an upstream, a key and a model for each row, so that no row sees another.
@@ -163,7 +162,7 @@ private:
     void judge_calls(const Case& one) const;
 
     const bool second_;
-    FakeUpstream healthy_{say_an_answer};
+    ScriptServer healthy_;
     Certificates certificates_;
     std::vector<std::unique_ptr<Case>> cases_;
     std::unique_ptr<TestGateway> gateway_;

@@ -11,7 +11,10 @@ constexpr const char* kLate = "did not begin to answer in time";
 
 Row broken(std::string name, std::string said) {
     return {
-        .name = std::move(name), .does = say(std::move(said), Then::kClose), .told = failed(kNoHttp)
+        .name = std::move(name),
+        .does = say(std::move(said), Then::kClose),
+        .told = failed(kNoHttp),
+        .tries = {"protocol", 1, true}
     };
 }
 

@@ -50,26 +50,6 @@ TEST(Refusal, OfManySmallObjectsHoldsNoWorkerUp) {
     EXPECT_LT(std::chrono::steady_clock::now() - begun, 10s);
 }
 
-TEST(Refusal, ThatIsTooLongOrDoesNotComeWholeIsToldInOurWords) {
-    FakeUpstream upstream([](Wire& wire, const SeenRequest& request) {
-        if (request.body.find("too long") != std::string::npos) {
-            wire.json(said(std::string(300 << 10, 'x')), 400);
-        } else {
-            wire.send("HTTP/1.1 404 Not Found\r\nContent-Length: 99\r\n\r\n{\"error\":");
-            wire.reset();
-        }
-    });
-    TestGateway gateway({.upstream_url = upstream.url(), .caps = kCaps});
-    const auto told = expect_error(
-        ask(gateway.port(), {.key = kAlice, .body = chat_body("too long")}), 400, "upstream_error"
-    );
-    EXPECT_EQ(told.value("type", ""), "invalid_request_error");
-    expect_error(
-        ask(gateway.port(), {.key = kAlice, .body = chat_body("cut")}), 404, "upstream_error"
-    );
-    EXPECT_EQ(used(gateway, "alice"), 0);
-}
-
 // Only its head counts: nobody waits for the rest.
 TEST(Refusal, OfOurKeyIsToldAtOnce) {
     FakeUpstream upstream([](Wire& wire, const SeenRequest&) {
@@ -80,18 +60,6 @@ TEST(Refusal, OfOurKeyIsToldAtOnce) {
     expect_error(
         ask(gateway.port(), {.key = kAlice, .body = chat_body("x")}), 502, "upstream_error"
     );
-}
-
-// SDKs sleep through whatever they are told, and milliseconds win over seconds.
-TEST(Refusal, NamesNoLongWaitInMilliseconds) {
-    FakeUpstream upstream([](Wire& wire, const SeenRequest&) {
-        wire.json(said("busy"), 503, "Retry-After-Ms: 900000\r\n");
-    });
-    TestGateway gateway({.upstream_url = upstream.url()});
-    const Answer answer = ask(gateway.port(), {.key = kAlice, .body = chat_body("x")});
-    EXPECT_EQ(answer.status, 503);
-    EXPECT_FALSE(answer.has("retry-after-ms"));
-    EXPECT_EQ(answer.field("retry-after"), "2");
 }
 
 // An upstream that repeats its request, whatever the status says.
