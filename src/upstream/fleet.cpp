@@ -46,7 +46,7 @@ void take_over(UpstreamState& state, const config::Upstream& upstream) {
     }
     state.keys = std::move(keys);
     state.line = upstream.at_once;
-    state.call_next();  // there may be more room now
+    state.call_next(Deadline::Clock::now());  // there may be more room now
 }
 
 }  // namespace
@@ -229,7 +229,7 @@ void Fleet::follow(const config::Config& config) {
         const auto kept = next.find(name);
         if (kept != next.end() && kept->second == state) continue;
         state->line.calls = 0;
-        state->call_next();
+        state->call_next(Deadline::Clock::now());
     }
     states_ = std::move(next);
 }
@@ -366,7 +366,7 @@ Choice Fleet::choose(Errand& errand, const std::shared_ptr<Signal>& signal, Time
             choice.target = one.target;
             break;
         }
-        if (one.state.get() == held || one.state->has_room()) {
+        if (one.state.get() == held || one.state->has_room(errand.who_, now)) {
             choice.kind = Choice::Kind::kCall;
             choice.target = one.target;
             choice.permit = call(errand, one, one.state.get() == held, now);
@@ -397,8 +397,9 @@ Choice Fleet::choose(Errand& errand, const std::shared_ptr<Signal>& signal, Time
 }
 
 void Fleet::give_back(UpstreamState& state, std::uint64_t who, bool counted) {
-    state.leave(who, counted);
-    state.call_next();
+    const Time now = Deadline::Clock::now();
+    state.leave(who, counted, now);
+    state.call_next(now);
 }
 
 void Fleet::leave(UpstreamTicket& ticket) {
@@ -406,6 +407,7 @@ void Fleet::leave(UpstreamTicket& ticket) {
         give_back(*ticket.state, ticket.who, true);
     } else {
         ticket.state->drop(ticket);
+        ticket.state->call_next(Deadline::Clock::now());
     }
 }
 

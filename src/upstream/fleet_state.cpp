@@ -16,6 +16,11 @@ constexpr seconds kLongestUntold{60};
 constexpr std::chrono::minutes kLongestTold{5};
 // Models that a key may rest for at the same time; past it the one that is over first makes room.
 constexpr std::size_t kMostRests = 64;
+// How long a place is left to a key that is between two calls; and how many keys are remembered.
+constexpr std::chrono::seconds kMoment{1};
+constexpr std::size_t kMostLately = 8;
+// Of fewer places none is left free: it would be too large a share.
+constexpr std::uint32_t kFewPlaces = 4;
 
 }  // namespace
 
@@ -46,17 +51,38 @@ void KeyState::is_well(std::uint64_t model) noexcept {
     std::erase_if(rests, [model](const Rest& rest) { return rest.model == model; });
 }
 
+bool UpstreamState::may_take(std::uint64_t who, Time now) const noexcept {
+    if (!bounded() || in_flight + 1 < line.calls) return true;
+    if (in_flight >= line.calls) return false;
+    const auto own = by_who.find(who);
+    if (line.calls < kFewPlaces || own == by_who.end() || own->second.in_flight == 0) return true;
+    return std::ranges::none_of(lately, [&](const Left& left) {
+        return left.who != who && now - left.at < kMoment && !by_who.contains(left.who);
+    });
+}
+
+bool UpstreamState::has_room(std::uint64_t who, Time now) const noexcept {
+    return may_take(who, now) && (waiting == 0 || !bounded() || !by_who.contains(who));
+}
+
 bool UpstreamState::enter(std::uint64_t who) {
     ++in_flight;
     if (bounded()) ++by_who[who].in_flight;
     return bounded();
 }
 
-void UpstreamState::leave(std::uint64_t who, bool counted) {
+void UpstreamState::leave(std::uint64_t who, bool counted, Time now) {
     --in_flight;
     if (!counted) return;
     --by_who[who].in_flight;
     forget_if_idle(who);
+    auto left = std::ranges::find(lately, who, &Left::who);
+    if (left == lately.end() && lately.size() < kMostLately) {
+        left = lately.insert(left, Left{});
+    } else if (left == lately.end()) {
+        left = std::ranges::min_element(lately, {}, &Left::at);
+    }
+    *left = {who, now};
 }
 
 void UpstreamState::join(const std::shared_ptr<UpstreamTicket>& ticket) {
@@ -66,13 +92,14 @@ void UpstreamState::join(const std::shared_ptr<UpstreamTicket>& ticket) {
     ++waiting;
 }
 
-void UpstreamState::call_next() {
-    while (waiting > 0 && (!bounded() || in_flight < line.calls)) {
+void UpstreamState::call_next(Time now) {
+    while (waiting > 0) {
         // Who has the fewest in flight; of several the one whose turn was longest ago.
         const auto next = std::ranges::min_element(order, {}, [this](std::uint64_t who) {
             return by_who.find(who)->second.in_flight;
         });
         const std::uint64_t who = *next;
+        if (!may_take(who, now)) return;
         order.erase(next);
         Who& own = by_who.find(who)->second;
         const std::shared_ptr<UpstreamTicket> ticket = std::move(own.waiting.front());

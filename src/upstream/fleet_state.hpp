@@ -104,20 +104,29 @@ struct UpstreamState {
     std::unordered_map<std::uint64_t, Who> by_who;
     std::deque<std::uint64_t> order;  // who waits; in turn
 
+    // Who had the last call that ended of each of a few of our keys.
+    struct Left {
+        std::uint64_t who = 0;
+        Time at;
+    };
+    std::vector<Left> lately;  // at most kMostLately
+
     [[nodiscard]] bool bounded() const noexcept { return line.calls > 0; }
-    // Newcomers do not get past those who wait.
-    [[nodiscard]] bool has_room() const noexcept {
-        return !bounded() || (in_flight < line.calls && waiting == 0);
-    }
+    // For a newcomer; does not get past those who wait, but for the place that they leave free.
+    [[nodiscard]] bool has_room(std::uint64_t who, Time now) const noexcept;
     // Takes a place; whether it stands in the account of `who`.
     bool enter(std::uint64_t who);
-    void leave(std::uint64_t who, bool counted);
+    void leave(std::uint64_t who, bool counted, Time now);
     void join(const std::shared_ptr<UpstreamTicket>& ticket);
     // Gives the places that are free to those who wait.
-    void call_next();
+    void call_next(Time now);
     // Out of the line, not called.
     void drop(UpstreamTicket& ticket);
     void forget_if_idle(std::uint64_t who);
+    // There is a place, and it is not the one that is left to others. Who has a call in flight
+    // leaves the last place to a key that had one a moment ago and has none: a batch would have
+    // taken it by the time that a user with one call at a time comes again.
+    [[nodiscard]] bool may_take(std::uint64_t who, Time now) const noexcept;
 };
 
 }  // namespace weir::upstream

@@ -310,7 +310,7 @@ TEST(Attempts, TheClientsOwnTimeoutBoundsOurs) {
 TEST(Attempts, AreBoundedInAnOutage) {
     FakeUpstream upstream(says(500));
     TestGateway gateway(
-        {.upstream_url = upstream.url(), .caps = "[]", .retry = "{break_after: 1000}"}
+        {.upstream_url = upstream.url(), .caps = "[]", .retry = "{break_after: 1000, backoff: 1ms}"}
     );
     for (int i = 0; i < 100; ++i) send(gateway, "q" + std::to_string(i));
     EXPECT_GT(upstream.calls(), 105U);

@@ -241,7 +241,7 @@ void expect_kept(const std::vector<Row>& rows) {
     for (const Row& row : rows) {
         SCOPED_TRACE(row.name);
         FakeUpstream upstream([&](Wire& wire, const SeenRequest&) { row.answer(wire); });
-        TestGateway gateway({.upstream_url = upstream.url()});
+        TestGateway gateway({.upstream_url = upstream.url(), .retry = "{attempts: 1}"});
         const auto ask_for = [&](bool stream) {
             return ask(
                 gateway.port(), {.path = row.path, .key = kAlice, .body = body_for(row, stream)}

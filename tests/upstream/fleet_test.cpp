@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <thread>
 
 #include <boost/asio/io_context.hpp>
 #include <gtest/gtest.h>
@@ -426,6 +427,28 @@ TEST_F(FleetLine, WhoHasTheFewestInFlightIsNext) {
     const Choice single = enter(2);
     in.pop_back();
     EXPECT_TRUE(single.place.called());
+}
+
+// By the time that it comes again, a batch would have taken all places.
+TEST_F(FleetLine, TheLastPlaceIsLeftToAKeyThatIsBetweenTwoCalls) {
+    add("a").at_once = {.calls = 4};
+    follow();
+    now_ = Deadline::Clock::now();
+    std::vector<Choice> batch;
+    for (int i = 0; i < 3; ++i) batch.push_back(enter(1));
+    for (int i = 0; i < 3; ++i) {
+        const Choice single = enter(2);
+        EXPECT_EQ(name(single), "a");
+        batch.push_back(enter(1));
+        EXPECT_EQ(name(batch.back()), "wait a");
+    }
+    EXPECT_EQ(fleet_.show("a", now_).in_flight, 3U);
+    // It does not come for a while: the place is the others' at the next change.
+    batch[0] = {};
+    EXPECT_EQ(fleet_.show("a", now_).in_flight, 3U);
+    std::this_thread::sleep_for(1010ms);
+    batch[1] = {};
+    EXPECT_EQ(fleet_.show("a", now_).in_flight, 4U);
 }
 
 TEST_F(FleetLine, WhoLeavesMakesRoom) {

@@ -8,7 +8,8 @@
 //   long as it says, for that model.
 // - At most `at_once.calls` calls are in flight to an upstream. Who finds no room waits in its
 //   line: first come, first served within one of our keys; between keys, who has the fewest calls
-//   in flight, then in turn.
+//   in flight, then in turn. The last place is left for a moment to a key that is between two
+//   calls.
 //
 // Thread-safe. A Permit or a Place must not outlive the Fleet.
 #pragma once
