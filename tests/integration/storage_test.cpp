@@ -24,6 +24,7 @@ TEST_F(Storage, AChargeThatFailsIsToldWhileTheUpstreamIsStillSilent) {
     });
     TestGateway gateway({.upstream_url = upstream.url(), .caps = kCaps});
     FaultyVfs::instance().fail_syncs = -1;
+    FaultyVfs::instance().sync_takes = 50ms;  // long enough for the request to be at the upstream
     expect_error(
         ask(gateway.port(), {.key = kAlice, .body = chat_body("silent", true)}),
         503,

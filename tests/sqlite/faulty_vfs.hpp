@@ -4,8 +4,10 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <string>
 #include <string_view>
+#include <thread>
 
 #include <sqlite3.h>
 
@@ -23,11 +25,13 @@ public:
     std::atomic<int> fail_writes = 0;
     std::atomic<int> write_code = SQLITE_IOERR_WRITE;
     std::atomic<int> syncs = 0;  // that worked
+    std::atomic<std::chrono::milliseconds> sync_takes{};  // at least
 
     void heal() {
         fail_syncs = 0;
         fail_writes = 0;
         write_code = SQLITE_IOERR_WRITE;
+        sync_takes = std::chrono::milliseconds(0);
     }
 
 private:
@@ -66,6 +70,8 @@ private:
             return real(file)->pMethods->xTruncate(real(file), size);
         };
         methods_.xSync = [](sqlite3_file* file, int flags) {
+            const std::chrono::milliseconds pause = instance().sync_takes;
+            if (pause.count() > 0) std::this_thread::sleep_for(pause);
             if (take(instance().fail_syncs)) return SQLITE_IOERR_FSYNC;
             instance().syncs.fetch_add(1);
             return real(file)->pMethods->xSync(real(file), flags);
