@@ -250,7 +250,9 @@ Found find_endpoint(std::string_view method, std::string_view path) noexcept {
     Found found;
     for (const Endpoint& row : kTable) {
         if (!path_fits(row.path, path)) continue;
-        if (row.method == "*" || row.method == method) {
+        // What a resource can do is not asked of an upstream: browsers ask it of us.
+        const bool any = row.method == "*" && method != "OPTIONS";
+        if (any || row.method == method) {
             found = {Match::kFound, &row};
             break;
         }

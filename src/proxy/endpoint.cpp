@@ -12,6 +12,7 @@ namespace weir::proxy {
 namespace {
 
 constexpr std::string_view kResponses = "stored_responses";
+constexpr std::string_view kAnyMethod = "GET, HEAD, POST, PUT, PATCH, DELETE";
 
 bool opens(const config::Plan& plan, std::string_view group) {
     return std::ranges::find(plan.endpoints, group) != plan.endpoints.end();
@@ -64,7 +65,11 @@ std::optional<http::ApiError> check_endpoint(
         case http::Match::kUnknown:
             return http::unknown_path(head.method, x.path);
         case http::Match::kWrongMethod:
-            return http::wrong_method(head.method, x.path, found.endpoint->method);
+            return http::wrong_method(
+                head.method,
+                x.path,
+                found.endpoint->method == "*" ? kAnyMethod : found.endpoint->method
+            );
         case http::Match::kFound:
             break;
     }

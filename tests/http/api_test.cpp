@@ -145,6 +145,7 @@ TEST(Api, WrongMethodNamesTheRightOne) {
     EXPECT_EQ(match("GET", "/v1/embeddings"), Match::kWrongMethod);
     EXPECT_EQ(match("POST", "/v1/models"), Match::kWrongMethod);
     EXPECT_EQ(match("post", "/v1/embeddings"), Match::kWrongMethod);
+    EXPECT_EQ(match("OPTIONS", "/v1/files/x"), Match::kWrongMethod);
 }
 
 TEST(Api, OtherPathsAreUnknown) {

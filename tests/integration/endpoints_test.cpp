@@ -190,6 +190,10 @@ TEST(Endpoints, OnlyTheGroupsOfThePlanAreOpen) {
     EXPECT_EQ(status("GET", "/v1/files/"), 404);
     EXPECT_EQ(status("HEAD", "/v1/models"), 200);
     EXPECT_EQ(status("OPTIONS", "/v1/models"), 405);
+    const Answer options =
+        ask(gateway.port(), {.method = "OPTIONS", .path = "/v1/files", .key = kAlice});
+    expect_error(options, 405, "method_not_allowed");
+    EXPECT_EQ(options.field("allow"), "GET, HEAD, POST, PUT, PATCH, DELETE");
 }
 
 TEST(Endpoints, OtherPathsSayWhatToDo) {

@@ -38,7 +38,7 @@ enum class Files : std::uint8_t { kNone, kImage, kAudio, kFile };
 struct Endpoint {
     // Behind /v1. "{id}" is one segment, a final "/*" everything below.
     std::string_view path;
-    std::string_view method;  // "POST"; "*": any
+    std::string_view method;  // "POST"; "*": any but OPTIONS
     Access access = Access::kOpen;
     Shape shape = Shape::kOther;
     BodyKind body = BodyKind::kJson;
