@@ -92,7 +92,7 @@ ApiError upstream_failed(UpstreamFault fault, std::string_view upstream) {
             words.what = "closed the connection before it answered";
             break;
         case UpstreamFault::kProtocol:
-            words.what = "gave an answer that is not valid HTTP";
+            words.what = "gave an answer that cannot be understood";
             break;
         case UpstreamFault::kFirstByteTimeout:
             words = {504, kLate, "did not begin to answer in time", kAgain};

@@ -384,12 +384,16 @@ Choice Fleet::choose(Errand& errand, const std::shared_ptr<Signal>& signal, Time
         choice.kind = Choice::Kind::kFull;
         choice.target = full->target;
     } else if (choice.kind == Choice::Kind::kNothing) {
+        const Candidate* soonest = nullptr;
         for (const Candidate& one : all) {
             if (one.is != State::kResting) continue;
-            if (choice.kind == Choice::Kind::kResting && one.until >= choice.until) continue;
+            if (soonest == nullptr || one.until < soonest->until) soonest = &one;
+        }
+        // Nobody is to wait for a call that would then be refused.
+        if (soonest != nullptr && pays(errand, *soonest, now)) {
             choice.kind = Choice::Kind::kResting;
-            choice.target = one.target;
-            choice.until = one.until;
+            choice.target = soonest->target;
+            choice.until = soonest->until;
         }
     }
     if (place.ticket_) leave(*std::exchange(place.ticket_, nullptr));

@@ -10,7 +10,7 @@ namespace weir::test {
 namespace {
 
 constexpr const char* kBroke = "broke off in the middle";
-constexpr const char* kNoHttp = "not valid HTTP";
+constexpr const char* kGarbled = "cannot be understood";
 constexpr const char* kStopped = "stopped in the middle of its answer";
 
 const std::string kJsonHead = "Content-Type: application/json\r\n";
@@ -72,39 +72,39 @@ std::vector<Row> json_that_breaks() {
             "a size of a chunk that is no number",
             chunked + "zz\r\n" + json,
             Then::kStay,
-            failed(kNoHttp)
+            failed(kGarbled)
         ),
         plain(
             "a size of a chunk that no machine has",
             chunked + "fffffffffffffffff\r\n" + json,
             Then::kStay,
-            failed(kNoHttp)
+            failed(kGarbled)
         ),
         plain(
             "a chunk longer than its size",
             chunked + "5\r\n" + json + "\r\n" + kLastChunk,
             Then::kStay,
-            failed(kNoHttp)
+            failed(kGarbled)
         ),
         plain(
             "a length too short",
             head(kJsonHead + length(json.size() - 1)) + json,
             Then::kKeep,
-            failed(kNoHttp)
+            failed(kGarbled)
         ),
-        plain("JSON that ends too early", json_answer(part), Then::kKeep, failed(kNoHttp)),
-        plain("no JSON at all", json_answer(""), Then::kKeep, failed(kNoHttp)),
+        plain("JSON that ends too early", json_answer(part), Then::kKeep, failed(kGarbled)),
+        plain("no JSON at all", json_answer(""), Then::kKeep, failed(kGarbled)),
         plain(
             "HTML that says it is JSON",
             json_answer("<html>busy</html>"),
             Then::kKeep,
-            failed(kNoHttp)
+            failed(kGarbled)
         ),
         plain(
             "JSON until the end of the connection which is cut",
             head(kJsonHead) + part,
             Then::kClose,
-            failed(kNoHttp)
+            failed(kGarbled)
         ),
         plain(
             "JSON until the end of the connection which is reset",
@@ -231,7 +231,7 @@ std::vector<Row> other_bodies() {
         {.name = "audio whose first chunk is bad",
          .asked = Asked::kPlain,
          .does = say(head(kAudioHead + kChunked) + "xyz\r\n", Then::kStay),
-         .told = failed(kNoHttp)},
+         .told = failed(kGarbled)},
         cut("audio shorter than its length", head(kAudioHead + length(200'000)), part, Then::kClose
         ),
         cut("audio that is reset", head(kAudioHead + length(200'000)), part, Then::kReset),

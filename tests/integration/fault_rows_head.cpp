@@ -5,7 +5,7 @@ namespace weir::test {
 
 namespace {
 
-constexpr const char* kNoHttp = "not valid HTTP";
+constexpr const char* kGarbled = "cannot be understood";
 constexpr const char* kNoAnswer = "closed the connection before it answered";
 constexpr const char* kLate = "did not begin to answer in time";
 
@@ -13,7 +13,7 @@ Row broken(std::string name, std::string said) {
     return {
         .name = std::move(name),
         .does = say(std::move(said), Then::kClose),
-        .told = failed(kNoHttp),
+        .told = failed(kGarbled),
         .tries = {"protocol", 1, true}
     };
 }
@@ -61,7 +61,7 @@ std::vector<Row> rows_of_heads() {
         broken("a huge head", head(fields(60, 8000)) + "{}"),
         {.name = "a line of the head that does not end",
          .does = endless("HTTP/1.1 200 OK\r\nX: ", std::string(8000, 'a')),
-         .told = failed(kNoHttp),
+         .told = failed(kGarbled),
          .tries = {"protocol", 1, true}},
         broken("too many fields", head(fields(101, 1)) + "{}"),
         broken("a field without its colon", head("Content-Length 2\r\n") + "{}"),
@@ -87,7 +87,7 @@ std::vector<Row> rows_of_heads() {
         broken("a status that there is not", head("Content-Length: 2\r\n", "999 What") + "{}"),
         {.name = "interim answers for ever",
          .does = endless(interim, interim),
-         .told = failed(kNoHttp),
+         .told = failed(kGarbled),
          .tries = {"protocol", 1, true}},
         broken(
             "an interim answer that claims a body",

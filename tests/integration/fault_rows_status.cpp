@@ -181,7 +181,7 @@ std::vector<Row> rows_of_statuses() {
         rows.push_back(ours(
             "status " + std::to_string(status),
             status == 304 ? head("", "304 Not Modified") : answer(status, "{}", there),
-            failed("not valid HTTP"),
+            failed("cannot be understood"),
             never(status)
         ));
     }

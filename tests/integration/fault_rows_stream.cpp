@@ -10,7 +10,7 @@ namespace weir::test {
 namespace {
 
 constexpr const char* kBroke = "broke off in the middle";
-constexpr const char* kNoHttp = "not valid HTTP";
+constexpr const char* kGarbled = "cannot be understood";
 
 const std::string kErrorData =
     R"({"error":{"message":"overloaded","type":"server_error","code":null}})";
@@ -70,7 +70,7 @@ std::vector<Row> streams_that_break() {
             Then::kKeep,
             broke_off(kBroke)
         ),
-        streamed("a stream with a bad chunk", half() + "zz\r\n", Then::kStay, broke_off(kNoHttp)),
+        streamed("a stream with a bad chunk", half() + "zz\r\n", Then::kStay, broke_off(kGarbled)),
         streamed(
             "a stream until the end of the connection, cut",
             plain_head + bare,

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include <boost/asio/io_context.hpp>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 namespace weir::upstream {
@@ -327,6 +328,18 @@ TEST_F(FleetTest, GoingOnToOneThatAnswersWellIsNoExtraCall) {
         Errand one = errand();
         EXPECT_EQ(call(one, kNoConnection), "a");
         EXPECT_EQ(call(one, answered(200)), "b");
+    }
+}
+
+TEST_F(FleetTest, ARestIsNotWaitedForWhereTheBudgetIsSpent) {
+    for (const std::uint32_t percent : {0U, 100U}) {
+        config_.retry.budget_percent = percent;
+        add(fmt::format("a{}", percent));
+        follow();
+        Errand one = errand();
+        const std::string name = call(one, answered(429), field("retry-after", "1"));
+        EXPECT_EQ(where(one), percent > 0 ? "resting " + name : "nothing");
+        config_.upstreams.clear();
     }
 }
 
