@@ -92,8 +92,7 @@ bool SessionBody::say_continue() {
 Awaitable<bool> SessionBody::read_some(std::uint64_t at_most) {
     if (const std::string_view there = session_->input(); !there.empty()) {
         // A copy: the session's own place is not kept for as long.
-        const std::size_t count =
-            std::min<std::uint64_t>({there.size(), at_most, buffer_.room().size()});
+        const auto count = std::min<std::uint64_t>({there.size(), at_most, buffer_.room().size()});
         std::memcpy(buffer_.room().data(), there.data(), count);
         session_->input_begin_ += count;
         bytes_ = {buffer_.room().data(), count};
