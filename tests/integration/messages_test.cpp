@@ -440,6 +440,7 @@ TEST(Messages, WhatTheUpstreamRefusesIsTold) {
         );
     });
     GatewaySetup once = setup(upstream, "[{models: \"*\", allow: 9/4h}]");
+    once.retry = "{attempts: 1}";
     TestGateway gateway(once);
     const auto refused = [&](int status) {
         return ask(
@@ -453,10 +454,10 @@ TEST(Messages, WhatTheUpstreamRefusesIsTold) {
     expect_refusal(bad, 400, "invalid_request_error");
     EXPECT_EQ(parsed(bad)["request_id"], "req_theirs");
     EXPECT_EQ(bad.field("x-upstream-request-id"), "req_theirs");
-    expect_refusal(refused(529), 529, "overloaded_error");
-    expect_refusal(refused(429), 429, "rate_limit_error");
     const Answer key = refused(401);
     expect_refusal(key, 502, "api_error");
+    expect_refusal(refused(529), 529, "overloaded_error");
+    expect_refusal(refused(429), 429, "rate_limit_error");  // and is left alone from then on
     // Nothing of it was counted, and the upstream's numbers are not the client's.
     EXPECT_EQ(key.field("anthropic-ratelimit-requests-remaining"), "9");
 }
