@@ -69,6 +69,14 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
     return row[b.size()];
 }
 
+// How much of it stands in JSON as it is and is ASCII.
+std::size_t plain_length(std::string_view text) noexcept {
+    std::size_t length = 0;
+    const auto plain = [](char c) { return c >= ' ' && c < 0x7F && c != '"' && c != '\\'; };
+    while (length < text.size() && plain(text[length])) ++length;
+    return length;
+}
+
 // Length of the valid UTF-8 sequence at the front of `text`, 0 if there is none (RFC 3629).
 std::size_t utf8_length(std::string_view text) noexcept {
     const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
@@ -260,6 +268,11 @@ void append_json_quoted(std::string& out, std::string_view text) {
     static constexpr std::string_view kDigits = "0123456789abcdef";
     out += '"';
     while (!text.empty()) {
+        // Nearly always all of it.
+        const std::size_t plain = plain_length(text);
+        out.append(text.substr(0, plain));
+        text.remove_prefix(plain);
+        if (text.empty()) break;
         const char c = text.front();
         const auto byte = static_cast<unsigned char>(c);
         std::size_t length = 1;

@@ -17,6 +17,16 @@ TEST(Crypto, KnownDigests) {
         to_hex(hmac_sha256("Jefe", "what do ya want for nothing?")),
         "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
     );
+    // The key's schedule is kept: the same again, another one, none, and the first once more.
+    const auto jefe = hmac_sha256("Jefe", "what do ya want for nothing?");
+    EXPECT_EQ(hmac_sha256("Jefe", "what do ya want for nothing?"), jefe);
+    EXPECT_EQ(
+        to_hex(hmac_sha256("", "")),
+        "b613679a0814d9ec772f95d778c35fc5ff1697c493715653c6c712144292c5ad"
+    );
+    EXPECT_EQ(hmac_sha256("", ""), hmac_sha256("", ""));
+    EXPECT_NE(hmac_sha256("Jefe", ""), hmac_sha256("", ""));
+    EXPECT_EQ(hmac_sha256("Jefe", "what do ya want for nothing?"), jefe);
     Sha256 pieces;
     pieces.update("a");
     pieces.update("bc");
