@@ -50,7 +50,9 @@ inline constexpr CharTable kText = make_text_table();
     return !text.empty() && std::ranges::all_of(text, is_token_char);
 }
 [[nodiscard]] constexpr bool is_field_value(std::string_view text) noexcept {
-    return std::ranges::all_of(text, is_text_char);
+    bool all = true;  // to the end, without a branch: values are long and nearly always right
+    for (const char c : text) all &= is_text_char(c);
+    return all;
 }
 [[nodiscard]] constexpr std::string_view trim_blanks(std::string_view text) noexcept {
     while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);

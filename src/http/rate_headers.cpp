@@ -54,6 +54,7 @@ std::string_view unit_parameter(RateUnit unit) {
 
 // A name that none of `others` has, so that a policy and its state find each other.
 std::string own_name(std::string name, std::span<const std::string> others) {
+    if (std::ranges::find(others, name) == others.end()) return name;
     std::string own = name;
     for (std::size_t i = 2; std::ranges::find(others, own) != others.end(); ++i) {
         own = name.substr(0, name.size() - 1) + " (" + std::to_string(i) + ")\"";
@@ -124,11 +125,11 @@ void add_rate_headers(Fields& fields, std::span<const RateState> caps, Api api, 
         }
         names.push_back(own_name(quoted(cap.name), names));
         const std::string& name = names.back();
-        policy += name + ";q=" + integer(shown_amount(cap.unit, cap.limit));
-        if (cap.window.count() > 0) policy += ";w=" + seconds_up(cap.window);
+        policy.append(name).append(";q=").append(integer(shown_amount(cap.unit, cap.limit)));
+        if (cap.window.count() > 0) policy.append(";w=").append(seconds_up(cap.window));
         policy += unit_parameter(cap.unit);
-        state += name + ";r=" + integer(shown_amount(cap.unit, cap.remaining));
-        if (cap.next_free.count() > 0) state += ";t=" + seconds_up(cap.next_free);
+        state.append(name).append(";r=").append(integer(shown_amount(cap.unit, cap.remaining)));
+        if (cap.next_free.count() > 0) state.append(";t=").append(seconds_up(cap.next_free));
     }
     fields.add("ratelimit-policy", policy);
     fields.add("ratelimit", state);

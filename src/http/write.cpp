@@ -23,7 +23,6 @@ void append_fields(std::string& out, const Fields& fields) {
         out += field.value;
         out += "\r\n";
     }
-    out += "\r\n";
 }
 
 std::size_t size_of(const Fields& fields) {
@@ -56,19 +55,25 @@ std::string write_request_head(
     append_target(out, target);
     out += " HTTP/1.1\r\n";
     append_fields(out, fields);
+    out += "\r\n";
     return out;
 }
 
-std::string write_response_head(int minor_version, int status, const Fields& fields) {
+std::string write_response_head(
+    int minor_version, int status, std::initializer_list<const Fields*> lists
+) {
     const std::string_view reason = reason_phrase(status);
+    std::size_t size = 16 + reason.size();
+    for (const Fields* const fields : lists) size += size_of(*fields);
     std::string out;
-    out.reserve(16 + reason.size() + size_of(fields));
+    out.reserve(size);
     out += minor_version == 0 ? "HTTP/1.0 " : "HTTP/1.1 ";
     out += std::to_string(status);
     out += ' ';
     out += reason;
     out += "\r\n";
-    append_fields(out, fields);
+    for (const Fields* const fields : lists) append_fields(out, *fields);
+    out += "\r\n";
     return out;
 }
 

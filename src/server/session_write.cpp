@@ -46,21 +46,22 @@ std::string Session::make_head(
     if (!body_read_) skip_body();
     keep_alive_ = head_.keep_alive && body_read_ && !until_close_ && !settings_->draining;
 
-    http::Fields all;
-    for (const http::Field& field : fields) all.add(field.name, field.value);
-    for (const http::Field& field : more_fields_) all.add(field.name, field.value);
-    if (!all.find("x-request-id")) all.add("x-request-id", id_);
-    if (!all.find("date")) all.add("date", http::http_date());
+    const auto has = [&](std::string_view name) {
+        return fields.find(name) || more_fields_.find(name);
+    };
+    http::Fields own;
+    if (!has("x-request-id")) own.add("x-request-id", id_);
+    if (!has("date")) own.add("date", http::http_date());
     if (content_length && status != 204 && status != 304) {
-        all.add("content-length", std::to_string(*content_length));
+        own.add("content-length", std::to_string(*content_length));
     }
-    if (chunked_) all.add("transfer-encoding", "chunked");
+    if (chunked_) own.add("transfer-encoding", "chunked");
     if (!keep_alive_) {
-        all.add("connection", "close");
+        own.add("connection", "close");
     } else if (old_client) {
-        all.add("connection", "keep-alive");
+        own.add("connection", "keep-alive");
     }
-    return http::write_response_head(1, status, all);
+    return http::write_response_head(1, status, {&fields, &more_fields_, &own});
 }
 
 // Refused before its body was read: a small body that has arrived as well is read over, and the

@@ -28,10 +28,10 @@ TEST(WriteHead, ResponseReadsBackAsItWas) {
     Fields fields;
     fields.add("content-length", "0");
     EXPECT_EQ(
-        write_response_head(0, 429, fields),
+        write_response_head(0, 429, {&fields}),
         "HTTP/1.0 429 Too Many Requests\r\ncontent-length: 0\r\n\r\n"
     );
-    const std::string bytes = write_response_head(1, 299, fields);
+    const std::string bytes = write_response_head(1, 299, {&fields});
     ResponseParser parser;
     EXPECT_EQ(parser.feed(bytes), bytes.size());
     EXPECT_EQ(parser.state(), ResponseParser::State::kDone);
@@ -49,7 +49,7 @@ TEST(WriteHead, FieldsThatCouldSplitTheHeadAreLeftOut) {
     fields.add("", "x");
     fields.add("kept", "a\tb \xc3\xa9");
     EXPECT_EQ(
-        write_response_head(1, 200, fields), "HTTP/1.1 200 OK\r\nkept: a\tb \xc3\xa9\r\n\r\n"
+        write_response_head(1, 200, {&fields}), "HTTP/1.1 200 OK\r\nkept: a\tb \xc3\xa9\r\n\r\n"
     );
     EXPECT_EQ(
         write_request_head("GET", "/", fields), "GET / HTTP/1.1\r\nkept: a\tb \xc3\xa9\r\n\r\n"

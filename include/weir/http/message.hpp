@@ -20,7 +20,9 @@ struct Field {
 class Fields {
 public:
     void add(std::string_view name, std::string_view value) {
-        fields_.push_back({std::string(name), std::string(value)});
+        // What a head usually has: growing there step by step moves them all each time.
+        if (fields_.capacity() == 0) fields_.reserve(kUsual);
+        fields_.emplace_back(std::string(name), std::string(value));
     }
     void set(std::string_view name, std::string_view value);  // replaces all of that name
     void remove(std::string_view name);
@@ -37,6 +39,7 @@ public:
     void reserve(std::size_t fields) { fields_.reserve(fields); }
 
 private:
+    static constexpr std::size_t kUsual = 12;
     std::vector<Field> fields_;
 };
 

@@ -2,6 +2,7 @@
 // out.
 #pragma once
 
+#include <initializer_list>
 #include <string>
 #include <string_view>
 
@@ -12,8 +13,11 @@ namespace weir::http {
 [[nodiscard]] std::string write_request_head(
     std::string_view method, std::string_view target, const Fields& fields
 );
-// Adds nothing: framing and connection fields are the caller's.
-[[nodiscard]] std::string write_response_head(int minor_version, int status, const Fields& fields);
+// One list of fields behind the other. Adds nothing: framing and connection fields are the
+// caller's.
+[[nodiscard]] std::string write_response_head(
+    int minor_version, int status, std::initializer_list<const Fields*> lists
+);
 // Appends "<hex>\r\n" + bytes + "\r\n". REQUIRES: bytes is not empty.
 void append_chunk(std::string& out, std::string_view bytes);
 [[nodiscard]] std::string chunk_head(std::size_t size);
