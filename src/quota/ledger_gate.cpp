@@ -17,9 +17,12 @@ std::optional<bool> Ledger::gate(Sequence sequence, const std::shared_ptr<Signal
         !impl_->any_failed.load(std::memory_order_acquire)) {
         return true;
     }
-    MutexLock lock(impl_->mutex);
-    if (sequence <= impl_->decided) return !impl_->is_failed(sequence);
-    impl_->waiters.push_back({sequence, signal});
+    {
+        MutexLock lock(impl_->mutex);
+        if (sequence <= impl_->decided) return !impl_->is_failed(sequence);
+        impl_->waiters.push_back({sequence, signal});
+    }
+    impl_->writer.hurry();
     return std::nullopt;
 }
 

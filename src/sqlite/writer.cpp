@@ -42,6 +42,7 @@ struct Writer::Impl {
 
     // Set by whoever finds it unset, who alone pays for the wake-up.
     std::atomic<bool> wanted = false;
+    std::atomic<bool> hurried = false;
     std::atomic<bool> healthy = true;
     std::atomic<std::uint64_t> commits = 0;
 
@@ -60,6 +61,7 @@ struct Writer::Impl {
     steady_clock::time_point next_probe;
 
     void loop();
+    void gather_more() REQUIRES_LOCK(mutex);
     void finish();
     bool has_more();
     bool in_place();
@@ -258,6 +260,13 @@ void Writer::Impl::run_jobs() {
     }
 }
 
+void Writer::Impl::gather_more() {
+    const auto until = steady_clock::now() + options.gather;
+    while (!hurried && !stopping && jobs.empty() &&
+           changed.wait_until(mutex, until) == std::cv_status::no_timeout) {
+    }
+}
+
 void Writer::Impl::loop() {
     if (const Result<> ready = connect_sources(); !ready) go_down(ready.error(), false);
     for (;;) {
@@ -266,7 +275,10 @@ void Writer::Impl::loop() {
             MutexLock lock(mutex);
             for (;;) {
                 if (stopping || !jobs.empty()) break;
-                if (healthy && wanted) break;
+                if (healthy && wanted) {
+                    gather_more();
+                    break;
+                }
                 if (healthy) {
                     changed.wait(mutex);
                 } else {
@@ -279,6 +291,7 @@ void Writer::Impl::loop() {
         if (last) break;
         // Cleared before the look: what is queued after it asks anew.
         wanted = false;
+        hurried = false;
         run_jobs();
         if (!healthy) {
             if (steady_clock::now() >= next_probe) recover();
@@ -352,6 +365,13 @@ void Writer::stop() {
 void Writer::wake() {
     if (impl_->wanted.exchange(true)) return;
     // With the lock, so that the thread is either before its look at `wanted` or in its wait.
+    MutexLock lock(impl_->mutex);
+    impl_->changed.notify_one();
+}
+
+void Writer::hurry() {
+    if (impl_->hurried.exchange(true)) return;
+    impl_->wanted = true;
     MutexLock lock(impl_->mutex);
     impl_->changed.notify_one();
 }

@@ -93,7 +93,7 @@ protected:
         Result<Connection> connection = Connection::open(path, open);
         ASSERT_TRUE(connection) << connection.error().detail;
         writer = std::make_unique<Writer>(
-            Writer::Options{path, open, on_corrupt(), "test"}, std::move(*connection)
+            Writer::Options{path, open, on_corrupt(), "test", gather()}, std::move(*connection)
         );
         writer->add(numbers);
     }
@@ -102,6 +102,7 @@ protected:
         writer.reset();
     }
     virtual std::function<bool()> on_corrupt() { return {}; }
+    virtual std::chrono::milliseconds gather() { return {}; }
     std::int64_t rows() {
         Result<Connection> reader = Connection::open(path, {.mode = Mode::kReadOnly});
         if (!reader) return -1;
@@ -143,6 +144,28 @@ TEST_F(WriterTest, GathersWhatComesDuringACommitIntoTheNext) {
     numbers.hold = false;
     EXPECT_TRUE(eventually([&] { return numbers.written() == 2001; }));
     EXPECT_LE(writer->commits(), 2U);
+}
+
+class GatheringTest : public WriterTest {
+protected:
+    std::chrono::milliseconds gather() override { return std::chrono::hours(1); }
+};
+
+TEST_F(GatheringTest, WaitsForMoreUntilSomebodyIsInAHurry) {
+    writer->start();
+    put(1);
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    EXPECT_EQ(numbers.commits, 0);
+    put(2);
+    writer->hurry();
+    EXPECT_TRUE(eventually([&] { return numbers.written() == 2; }));
+    EXPECT_EQ(numbers.commits, 1);
+    put(3);
+    EXPECT_TRUE(writer->run([](Connection&) { return Result<>(); })) << "a job does not wait";
+    EXPECT_TRUE(eventually([&] { return numbers.written() == 3; }));
+    put(4);
+    writer->stop();
+    EXPECT_EQ(numbers.written(), 4U);
 }
 
 TEST_F(WriterTest, NoWakeUpIsLost) {

@@ -9,6 +9,7 @@
 // after a failed sync do not just try again and trust.)
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -58,6 +59,9 @@ public:
         // one is taken again once it is back.
         std::function<bool()> on_corrupt;
         std::string name;  // for log and metrics: "ledger", "cache"
+        // How long what was queued first may wait for more, unless somebody is in a hurry: a commit
+        // costs the same for one row and for a hundred.
+        std::chrono::milliseconds gather{0};
     };
 
     // Takes a connection that start-up code opened, checked and migrated.
@@ -73,6 +77,8 @@ public:
     void stop();
     // There is something to write. Thread-safe, cheap when the thread is awake already.
     void wake();
+    // Somebody waits for what is queued: it is written at once. Thread-safe.
+    void hurry();
 
     // Runs `work` in a transaction of its own and waits for its commit. For rare work (keys,
     // admin). Never from a worker or from the writer's thread. Work that returns an error is rolled
