@@ -21,7 +21,7 @@ namespace {
 // A disk that is slower than this is a miss.
 constexpr std::chrono::seconds kPatience{1};
 // Answers wait so long for others, to be written with them; they are found meanwhile.
-constexpr std::chrono::milliseconds kGather{20};
+constexpr std::chrono::milliseconds kStoreGathers{20};
 
 std::int64_t system_now_s() {
     return std::chrono::duration_cast<std::chrono::seconds>(
@@ -61,7 +61,7 @@ struct ResponseCache::Impl {
                .open = writer_options(),
                .on_corrupt = [this] { return disk.replace_file(); },
                .name = "cache",
-               .gather = kGather},
+               .gather = kStoreGathers},
               std::move(connection)
           ),
           reader(options.path, options.now_s, memory, disk, writer) {
