@@ -2,7 +2,7 @@
 # The one list of Debian 12 packages that Weir needs, and the one place that installs them.
 #   cmake/packages.sh list GROUP...   prints the packages of the groups
 #   cmake/packages.sh need GROUP...   installs those that are missing (and asks apt nothing if none is)
-# Groups: build run-time test sanitize tidy scripts sdk container
+# Groups: build run-time test sanitize tidy scripts sdk container bench
 set -euo pipefail
 
 group() {
@@ -28,6 +28,7 @@ group() {
         command -v docker >/dev/null || echo docker.io
         echo curl
         ;;
+    bench) echo nginx-light wrk python3 curl ;;
     *)
         echo "packages.sh: no group '$1'" >&2
         return 2

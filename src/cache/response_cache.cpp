@@ -20,8 +20,6 @@ namespace {
 
 // A disk that is slower than this is a miss.
 constexpr std::chrono::seconds kPatience{1};
-// Answers wait so long for others, to be written with them; they are found meanwhile.
-constexpr std::chrono::milliseconds kStoreGathers{20};
 
 std::int64_t system_now_s() {
     return std::chrono::duration_cast<std::chrono::seconds>(
@@ -60,8 +58,7 @@ struct ResponseCache::Impl {
               {.path = options.path,
                .open = writer_options(),
                .on_corrupt = [this] { return disk.replace_file(); },
-               .name = "cache",
-               .gather = kStoreGathers},
+               .name = "cache"},
               std::move(connection)
           ),
           reader(options.path, options.now_s, memory, disk, writer) {

@@ -1,6 +1,6 @@
 // What a message's decision costs, in CPU time of the deciding thread, as keys, caps and history
 // grow; and how long the ledger takes to open. Prints a table and, with an argument, writes JSON.
-//   build/release/tests/bench/weir_decision_bench [FILE.json]
+//   tests/bench/run --decisions [FILE.json]
 // The decision is Ledger::admit() and the settling of what it admitted; the writer runs on its own
 // thread, on a real file, and is not counted.
 #include <chrono>
