@@ -24,7 +24,7 @@ public:
     std::atomic<int> fail_syncs = 0;
     std::atomic<int> fail_writes = 0;
     std::atomic<int> write_code = SQLITE_IOERR_WRITE;
-    std::atomic<int> syncs = 0;  // that worked
+    std::atomic<int> syncs = 0;                           // that worked
     std::atomic<std::chrono::milliseconds> sync_takes{};  // at least
 
     void heal() {
