@@ -84,7 +84,7 @@ struct JsonLine {
     void number(std::string_view name, std::integral auto value) {
         out += name;
         std::array<char, 24> digits{};
-        const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), value).ptr;
+        char* const end = std::to_chars(digits.data(), digits.data() + digits.size(), value).ptr;
         out.append(digits.data(), end);
     }
     // With three digits behind the point.
@@ -92,14 +92,14 @@ struct JsonLine {
         constexpr double kMost = 1e15;
         out += name;
         std::array<char, 32> digits{};
-        const auto end = std::to_chars(
-                             digits.data(),
-                             digits.data() + digits.size(),
-                             std::clamp(value, -kMost, kMost),
-                             std::chars_format::fixed,
-                             3
+        char* const end = std::to_chars(
+                              digits.data(),
+                              digits.data() + digits.size(),
+                              std::clamp(value, -kMost, kMost),
+                              std::chars_format::fixed,
+                              3
         )
-                             .ptr;
+                              .ptr;
         out.append(digits.data(), end);
     }
 };

@@ -63,6 +63,6 @@ done
 status=0
 for analyzer in with without; do
     find "$batches" -name "$analyzer-*.cxx" -printf '%s %p\0' | sort -znr | sed -z 's/^[0-9]* //' |
-        xargs -0 -P "$jobs" -n 1 "$self" --one "$build" "$analyzer" || status=1
+        xargs -0 -r -P "$jobs" -n 1 "$self" --one "$build" "$analyzer" || status=1
 done
 exit $status
