@@ -1,6 +1,7 @@
 """tests/bench/run calls this: measures all rows, prints the table, writes the figures as JSON.
 
-    measure.py WEIR MOCK STREAMS [--rounds N] [--seconds S] [--only TEXT] [--out FILE]"""
+    measure.py WEIR MOCK STREAMS [--rounds N] [--seconds S] [--only TEXT] [--skip TEXT]
+               [--out FILE]"""
 
 import argparse
 import json
@@ -130,7 +131,8 @@ def main():
         parser.add_argument(name)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=3)
-    parser.add_argument("--only", default="")
+    parser.add_argument("--only", default="", help="rows with this in their name")
+    parser.add_argument("--skip", help="no rows with this in their name")
     parser.add_argument("--out")
     arguments = parser.parse_args()
     work = tempfile.mkdtemp(prefix="weir-bench-")
@@ -140,7 +142,7 @@ def main():
     print(f"{'row':58} {'unit':14} {'weir':>10} {'nginx':>10} {'ratio':>7}  target  limit")
     try:
         for row in ROWS:
-            if arguments.only not in row.name:
+            if arguments.only not in row.name or (arguments.skip and arguments.skip in row.name):
                 continue
             for line in judge(row, measure_row(bench, row, arguments.rounds)):
                 lines.append(line)
