@@ -54,7 +54,6 @@ std::string_view unit_parameter(RateUnit unit) {
 
 // A name that none of `others` has, so that a policy and its state find each other.
 std::string own_name(std::string name, std::span<const std::string> others) {
-    if (std::ranges::find(others, name) == others.end()) return name;
     std::string own = name;
     for (std::size_t i = 2; std::ranges::find(others, own) != others.end(); ++i) {
         own = name.substr(0, name.size() - 1) + " (" + std::to_string(i) + ")\"";
