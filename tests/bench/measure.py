@@ -31,18 +31,20 @@ class Bench:
         self.mock = Mock(arguments.mock, work)
         upstream = self.mock.port
         self.nginx = Nginx(work, upstream)
-        make = lambda name, **more: Weir(arguments.weir, work, name, upstream, **more)
-        self.weir = make("weir")
+        self.weir = self.make("weir")
         # Answers of the first are mostly in its file only; of the second, bodies of any size are
         # looked up.
-        self.small = make("small", cache="{memory: 256KiB}")
-        self.large = make("large", cache="{max_request: 64MiB}")
+        self.small = self.make("small", cache="{memory: 256KiB}")
+        self.large = self.make("large", cache="{max_request: 64MiB}")
         self.both = {
-            "weir": make("two", workers=2, core={0, 1}),
+            "weir": self.make("two", workers=2, core={0, 1}),
             "nginx": Nginx(pathlib.Path(work, "two"), upstream, workers=2, core={0, 1}),
         }
         self.running = [self.weir, self.small, self.large, *self.both.values(), self.nginx,
                         self.mock]
+
+    def make(self, name, **more):
+        return Weir(self.arguments.weir, self.work, name, self.mock.port, **more)
 
     def process(self, target):
         return self.nginx if target == "nginx" else self.weir
@@ -58,8 +60,7 @@ class Bench:
             folder.mkdir()
             process = Nginx(folder, self.mock.port)
         else:
-            process = Weir(self.arguments.weir, self.work, f"fresh{self.fresh_count}",
-                           self.mock.port)
+            process = self.make(f"fresh{self.fresh_count}")
         return process, process.port
 
     def stop(self):

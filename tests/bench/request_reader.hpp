@@ -89,23 +89,15 @@ inline std::optional<std::size_t> RequestReader::consume(std::string_view data) 
 
 inline bool RequestReader::read_head(std::string_view head) {
     kept_.clear();
-    left_ = 0;
-    bool chunked = false;
-    while (!head.empty()) {
-        const std::string_view line = head.substr(0, head.find("\r\n"));
-        head.remove_prefix(std::min(head.size(), line.size() + 2));
+    Fields fields;
+    const auto expects = [this](std::string_view line) {
         std::string_view value;
-        if (field_is(line, "content-length:", value)) {
-            if (!parse_number(value, left_)) return false;
-        } else if (field_is(line, "transfer-encoding:", value)) {
-            chunked = value == "chunked";
-        } else if (field_is(line, "connection:", value)) {
-            last_ = value == "close";
-        } else if (field_is(line, "expect:", value)) {
-            expects_ = true;
-        }
-    }
-    phase_ = chunked ? Phase::kChunkSize : left_ > 0 ? Phase::kBody : Phase::kWhole;
+        expects_ = expects_ || field_is(line, "expect:", value);
+    };
+    if (!read_fields(head, fields, expects)) return false;
+    last_ = last_ || fields.last;
+    left_ = fields.length;
+    phase_ = fields.chunked ? Phase::kChunkSize : left_ > 0 ? Phase::kBody : Phase::kWhole;
     return true;
 }
 

@@ -7,7 +7,7 @@ import threading
 import time
 
 import load
-from targets import KEY, Weir
+from targets import KEY
 
 FREE, SPENT = "free-" + KEY, "spent-" + KEY
 
@@ -32,10 +32,9 @@ def cpu_of(process, work):
     return result, (process.cpu_ns() - before) / 1000
 
 
-def asked(bench, target, port, **options):
+def asked(bench, process, port, **options):
     """One measurement by wrk, after a short one that nobody counts."""
     load.wrk(port, seconds=1, **options)
-    process = bench.process(target)
     result, cpu = cpu_of(process, lambda: load.wrk(port, seconds=bench.seconds, **options))
     return {
         "cpu": cpu / result["requests"],
@@ -47,7 +46,7 @@ def asked(bench, target, port, **options):
 
 def forward(model, key=KEY, connections=32, pad=200):
     def measure(bench, target):
-        return asked(bench, target, bench.port(target), model=model, key=key, pad=pad,
+        return asked(bench, bench.process(target), bench.port(target), model=model, key=key, pad=pad,
                      connections=connections)
 
     return measure
@@ -67,7 +66,8 @@ def added(model, connections):
 
 def hit(bench, target):
     port = bench.nginx.cached_port if target == "nginx" else bench.weir.port
-    return asked(bench, target, port, model="now-500", each=False, salt="the same question")
+    return asked(bench, bench.process(target), port, model="now-500", each=False,
+                 salt="the same question")
 
 
 def hit_on_disk(bench, target):
@@ -89,7 +89,7 @@ def hit_on_disk(bench, target):
 def refusal(key):
     def measure(bench, target):
         port = bench.nginx.refusing_port if target == "nginx" else bench.weir.port
-        return asked(bench, target, port, model="now-500", key=key, refused=True)
+        return asked(bench, bench.process(target), port, model="now-500", key=key, refused=True)
 
     return measure
 
@@ -166,10 +166,8 @@ def big_body(megabytes, cached=False):
         if cached and target == "weir":
             process, port = bench.large, bench.large.port
         key = KEY if cached else FREE
-        options = {"model": "now-500", "key": key, "connections": 4, "pad": megabytes << 20}
-        load.wrk(port, seconds=1, **options)
-        result, cpu = cpu_of(process, lambda: load.wrk(port, seconds=bench.seconds, **options))
-        return {"cpu": cpu / result["requests"], "per_s": result["per_s"], "p50": result["p50_us"]}
+        return asked(bench, process, port, model="now-500", key=key, connections=4,
+                     pad=megabytes << 20)
 
     return measure
 
@@ -218,10 +216,7 @@ def after_many(bench, target):
 def two_workers(bench, target):
     """Both cores for all: what a second worker brings where load and mock take their share."""
     process = bench.both[target]
-    options = {"model": "now-500", "connections": 64, "core": {0, 1}}
-    load.wrk(process.port, seconds=1, **options)
-    result, cpu = cpu_of(process, lambda: load.wrk(process.port, seconds=bench.seconds, **options))
-    return {"cpu": cpu / result["requests"], "per_s": result["per_s"]}
+    return asked(bench, process, process.port, model="now-500", connections=64, core={0, 1})
 
 
 CPU = "CPU us/request"

@@ -97,21 +97,12 @@ inline void StreamReader::read_head(std::string_view head) {
         fault_ = head.substr(0, head.find("\r\n"));
         return;
     }
-    bool chunked = false;
-    while (!head.empty()) {
-        const std::string_view line = head.substr(0, head.find("\r\n"));
-        head.remove_prefix(std::min(head.size(), line.size() + 2));
-        std::string_view value;
-        if (field_is(line, "content-length:", value)) {
-            if (!parse_number(value, left_)) fault_ = "content-length is no number";
-        } else if (field_is(line, "transfer-encoding:", value)) {
-            chunked = value == "chunked";
-        } else if (field_is(line, "connection:", value)) {
-            last_ = value == "close";
-        }
-    }
-    phase_ = chunked ? Phase::kSize : Phase::kLength;
-    if (!chunked && left_ == 0) fault_ = "an answer without a body";
+    Fields fields;
+    if (!read_fields(head, fields, [](std::string_view) {})) fault_ = "content-length is no number";
+    last_ = fields.last;
+    left_ = fields.length;
+    phase_ = fields.chunked ? Phase::kSize : Phase::kLength;
+    if (!fields.chunked && left_ == 0) fault_ = "an answer without a body";
 }
 
 // One byte between the data of chunks.

@@ -1,6 +1,7 @@
 // What the two ends of the benchmark share: a clock, descriptors, and stamps. Linux only.
 #pragma once
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstdint>
@@ -85,6 +86,31 @@ inline void write_digits(char* into, std::uint64_t value) {
     }
     value = line.substr(name.size());
     while (value.starts_with(' ')) value.remove_prefix(1);
+    return true;
+}
+
+// The fields that both ends look at; gives each other line to `other`. False: a bad length.
+struct Fields {
+    std::uint64_t length = 0;
+    bool chunked = false;
+    bool last = false;  // connection: close
+};
+template <class Other>
+[[nodiscard]] bool read_fields(std::string_view head, Fields& fields, Other other) {
+    while (!head.empty()) {
+        const std::string_view line = head.substr(0, head.find("\r\n"));
+        head.remove_prefix(std::min(head.size(), line.size() + 2));
+        std::string_view value;
+        if (field_is(line, "content-length:", value)) {
+            if (!parse_number(value, fields.length)) return false;
+        } else if (field_is(line, "transfer-encoding:", value)) {
+            fields.chunked = value == "chunked";
+        } else if (field_is(line, "connection:", value)) {
+            fields.last = value == "close";
+        } else {
+            other(line);
+        }
+    }
     return true;
 }
 
