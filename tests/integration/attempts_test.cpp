@@ -277,7 +277,9 @@ TEST(Attempts, ALeavingClientEndsThePause) {
     {
         Client client(gateway.port());
         ASSERT_TRUE(client.send(Ask{.key = kAlice, .body = chat_body("x")}.bytes()));
-        ASSERT_TRUE(upstream.wait_for_calls(1));
+        // Who leaves before the gateway has read of it has paid.
+        const auto heard = [&] { return metric(gateway, "weir_upstream_failures_total") == 1; };
+        ASSERT_TRUE(eventually(heard));
     }
     const auto begun = std::chrono::steady_clock::now();
     EXPECT_TRUE(eventually([&] { return metric(gateway, "weir_flights") == 0; }));

@@ -116,15 +116,15 @@ std::vector<Row> json_that_breaks() {
          .asked = Asked::kPlain,
          .does = say(sized + part, Then::kStay),
          .told = failed(kStopped, 504),
-         .timeouts = "idle: 200ms",
-         .least = 190ms,
+         .timeouts = "idle: 400ms",
+         .least = 390ms,
          .tries = {"broke-off", 1, true}},
         {.name = "a body that drips for longer than it may",
          .asked = Asked::kPlain,
          .does = endless(head(kJsonHead + kChunked), chunk(" "), 20ms),
          .told = failed("did not finish its answer in time", 504),
-         .timeouts = "idle: 2s, total: 300ms",
-         .least = 290ms,
+         .timeouts = "idle: 2s, total: 900ms",
+         .least = 890ms,
          .tries = {"broke-off"}},
     };
 }
@@ -249,8 +249,8 @@ std::vector<Row> other_bodies() {
          .asked = Asked::kPlain,
          .does = say(head(kAudioHead + length(200'000)) + part, Then::kStay),
          .told = {.end = End::kCut},
-         .timeouts = "idle: 200ms",
-         .least = 190ms},
+         .timeouts = "idle: 400ms",
+         .least = 390ms},
     };
 }
 
