@@ -175,6 +175,11 @@ Result<> ensure_schema(sqlite::Connection& connection, std::string_view path) {
     return done;
 }
 
+std::uint64_t count_rows(sqlite::Connection& connection) {
+    const Result<std::int64_t> rows = integer(connection, "SELECT entries FROM totals");
+    return rows && *rows > 0 ? static_cast<std::uint64_t>(*rows) : 0;
+}
+
 Result<sqlite::Connection> open_cache_file(const std::string& path, std::int64_t now_s) {
     Result<sqlite::Connection> first = try_open(path);
     if (first) return first;

@@ -22,6 +22,9 @@ namespace weir::cache {
     const std::string& path, std::int64_t now_s
 );
 
+// Of an open one.
+[[nodiscard]] std::uint64_t count_rows(sqlite::Connection& connection);
+
 // Renames it and its WAL to <path>.corrupt-<now>; an older one of that kind is deleted, so that
 // there is never more than one. Logs one line. True: nothing stands at `path` any more.
 bool set_aside(const std::string& path, std::int64_t now_s, std::string_view why);

@@ -19,6 +19,8 @@ constexpr std::size_t kQueue = 1024;
 constexpr auto kGather = 20ms;
 constexpr auto kTidyEvery = 60s;
 constexpr auto kRetryAfter = 250ms;
+// One step of reading them all; who asks for an entry waits for one at most.
+constexpr std::size_t kDigestsAtOnce = 1024;
 
 }  // namespace
 
@@ -91,8 +93,9 @@ void DiskReader::loop() {
         bool last = false;
         {
             const MutexLock lock(mutex_);
-            while (!stopping_ && asked_.empty() && !flush_at_.passed() && !tidy_at.passed()) {
-                changed_.wait_until(mutex_, flush_at_.earlier(tidy_at).at());
+            const Deadline other = tidy_at.earlier(digests_at_);
+            while (!stopping_ && asked_.empty() && !flush_at_.passed() && !other.passed()) {
+                changed_.wait_until(mutex_, flush_at_.earlier(other).at());
             }
             asked.swap(asked_);
             flush = flush_at_.passed();
@@ -109,6 +112,12 @@ void DiskReader::loop() {
             lookup->answer(last ? nullptr : read(lookup->key()));
         }
         if (last) break;
+        if (digests_at_.passed()) read_digests();
+        if (tidy && digests_at_.is_never() && disk_.filter().worn()) {
+            disk_.begin_reading_again();
+            digests_behind_ = {};
+            digests_at_ = Deadline::in({});
+        }
     }
     open_.reset();
 }
@@ -128,14 +137,16 @@ bool DiskReader::ready() {
         "SELECT e.expires_at, e.used_at, b.packed, b.checksum "
         "FROM entries e JOIN bodies b ON b.id = e.id WHERE e.hash = ?"
     );
-    if (!find) {
+    Result<sqlite::Statement> digests =
+        connection->prepare("SELECT hash FROM entries WHERE hash > ? ORDER BY hash LIMIT ?");
+    if (!find || !digests) {
         if (connection->is_corrupt()) {
             disk_.report_damage(epoch);
             writer_.wake();
         }
         return false;
     }
-    open_.emplace(std::move(*connection), std::move(*find), epoch);
+    open_.emplace(std::move(*connection), std::move(*find), std::move(*digests), epoch);
     return true;
 }
 
@@ -146,6 +157,7 @@ void DiskReader::failed() {
     }
     // Statement before its connection.
     open_->find = {};
+    open_->digests = {};
     open_.reset();
     retry_at_ = Deadline::in(kRetryAfter);
 }
@@ -157,6 +169,35 @@ EntryPtr DiskReader::read(const CacheKey& key) {
     if (!entry) return nullptr;
     memory_.insert_read(key.hash, entry, now_s_(), generation);
     return entry;
+}
+
+void DiskReader::read_digests() {
+    digests_at_ = Deadline::in(kRetryAfter);
+    if (!ready()) return;
+    // Another file: what was read of the one before it does no harm.
+    if (std::exchange(digests_epoch_, open_->epoch) != open_->epoch) digests_behind_ = {};
+    sqlite::Statement& digests = open_->digests;
+    digests.bind_blob(1, as_blob(digests_behind_)).bind(2, std::int64_t{kDigestsAtOnce});
+    std::vector<Digest> read;
+    read.reserve(kDigestsAtOnce);
+    bool more = true;
+    std::size_t rows = 0;
+    while (more) {
+        const Result<bool> row = digests.step();
+        if (!row) return failed();
+        more = *row;
+        if (!more) break;
+        ++rows;
+        const std::string_view hash = digests.blob(0);
+        if (hash.size() != digests_behind_.size()) continue;
+        std::ranges::copy(hash, digests_behind_.begin());
+        read.push_back(digests_behind_);
+    }
+    digests.reset();
+    disk_.filter().add_read(read);
+    const bool done = rows < kDigestsAtOnce;
+    if (done) disk_.filter().complete();
+    digests_at_ = done ? Deadline::never() : Deadline::in({});
 }
 
 // What a row holds; nullptr: it is damaged.
@@ -182,7 +223,7 @@ EntryPtr DiskReader::unpacked(const Digest& hash, std::string_view packed, std::
 
 EntryPtr DiskReader::row(const CacheKey& key) {
     sqlite::Statement& find = open_->find;
-    find.bind_blob(1, {reinterpret_cast<const char*>(key.hash.data()), key.hash.size()});
+    find.bind_blob(1, as_blob(key.hash));
     const Result<bool> found = find.step();
     if (!found) {
         failed();

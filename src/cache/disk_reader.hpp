@@ -1,5 +1,5 @@
 // The reading side of cache.db: one thread with a read-only connection of its own, and the alarm
-// clock of the writing side. Thread-safe.
+// clock of the writing side. Also tells the writing side's filter what the file holds. Thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -72,6 +72,7 @@ private:
     struct Open {
         sqlite::Connection connection;
         sqlite::Statement find;
+        sqlite::Statement digests;
         std::uint64_t epoch = 0;
     };
 
@@ -89,6 +90,8 @@ private:
     [[nodiscard]] EntryPtr unpacked(
         const Digest& hash, std::string_view packed, std::int64_t written
     );
+    // The next step of a reading of all digests.
+    void read_digests();
     void failed();
 
     const std::string path_;
@@ -110,6 +113,9 @@ private:
     std::optional<Open> open_;
     std::unordered_map<Digest, Lent, DigestHash> lent_;
     std::size_t sweep_at_ = kFirstSweep;
+    Deadline digests_at_ = Deadline::in({});  // for the next step; never: the file was read
+    Digest digests_behind_{};                 // they are read in their order
+    std::uint64_t digests_epoch_ = 0;
     std::uint64_t tried_epoch_ = 0;  // none
     Deadline retry_at_;              // for the next try at the same epoch
 };

@@ -16,10 +16,6 @@ constexpr std::int64_t kBatchClearBytes = 32 << 20;
 // Free pages are given back in these steps, when there are more than 5 % of them.
 constexpr std::int64_t kFreePagesKept = 64;
 
-std::string_view view(const Digest& hash) noexcept {
-    return {reinterpret_cast<const char*>(hash.data()), hash.size()};
-}
-
 }  // namespace
 
 struct DiskRows::Statements {
@@ -130,7 +126,7 @@ Result<std::int64_t> DiskRows::used_bytes() {
 
 Result<std::optional<DiskRows::Row>> DiskRows::find(const Digest& hash) {
     sqlite::Statement& find = statements_->find;
-    find.bind_blob(1, view(hash));
+    find.bind_blob(1, as_blob(hash));
     const Result<bool> row = find.step();
     if (!row) return std::unexpected(row.error());
     std::optional<Row> found;
@@ -140,7 +136,7 @@ Result<std::optional<DiskRows::Row>> DiskRows::find(const Digest& hash) {
 }
 
 Result<> DiskRows::touch(const Digest& hash, std::int64_t now_s) {
-    statements_->touch.bind(1, now_s).bind_blob(2, view(hash));
+    statements_->touch.bind(1, now_s).bind_blob(2, as_blob(hash));
     return statements_->touch.run();
 }
 
@@ -214,7 +210,7 @@ Result<> DiskRows::insert(
     }
     const auto size = static_cast<std::int64_t>(packed.size());
     sqlite::Statement& row = statements_->insert_entry;
-    row.bind_blob(1, view(hash))
+    row.bind_blob(1, as_blob(hash))
         .bind(2, std::string_view(entry.model))
         .bind(3, std::string_view(entry.owner))
         .bind(4, entry.stored_at_s)
@@ -275,7 +271,7 @@ Result<> DiskRows::remove_next(const Which& which, Cursor& cursor) {
     bind_text(scan, 3, which.model);
     bind_text(scan, 4, which.owner);
     scan.bind(5, static_cast<std::int64_t>(kBatchClear));
-    if (which.hash) scan.bind_blob(6, view(*which.hash));
+    if (which.hash) scan.bind_blob(6, as_blob(*which.hash));
     std::vector<Row> rows;
     rows.reserve(kBatchClear);
     std::int64_t bytes = 0;

@@ -14,6 +14,11 @@
 
 namespace weir::cache {
 
+// As SQLite takes it; borrows.
+[[nodiscard]] inline std::string_view as_blob(const Digest& hash) noexcept {
+    return {reinterpret_cast<const char*>(hash.data()), hash.size()};
+}
+
 class DiskRows {
 public:
     // Rows that expired are taken out in steps of so many.

@@ -24,9 +24,14 @@ constexpr std::size_t kHints = 2048;
 }  // namespace
 
 DiskWriter::DiskWriter(
-    std::string path, std::function<std::int64_t()> now_s, std::uint64_t max_size_bytes
+    std::string path,
+    std::function<std::int64_t()> now_s,
+    std::uint64_t max_size_bytes,
+    std::uint64_t rows
 )
-    : path_(std::move(path)), now_s_(std::move(now_s)), max_size_bytes_(max_size_bytes) {}
+    : path_(std::move(path)), now_s_(std::move(now_s)), max_size_bytes_(max_size_bytes) {
+    filter_.begin(rows);
+}
 
 DiskWriter::~DiskWriter() = default;
 
@@ -41,6 +46,8 @@ DiskWriter::Queued DiskWriter::store(const Digest& hash, EntryPtr entry) {
         write_failures_.fetch_add(1, std::memory_order_relaxed);
         return Queued::kDropped;
     }
+    // With the lock: whoever begins a reading finds it in the filter or in the queue.
+    filter_.add(hash);
     replaced = std::exchange(pending_[hash], entry);
     pending_count_ = pending_.size();
     queue_.push_back({hash, std::move(entry), bytes});
@@ -50,6 +57,17 @@ DiskWriter::Queued DiskWriter::store(const Digest& hash, EntryPtr entry) {
         return Queued::kMany;
     }
     return queue_.size() == 1 ? Queued::kFirst : Queued::kMore;
+}
+
+void DiskWriter::begin_reading_again() {
+    filter_.begin(entries_);
+    std::vector<Digest> waiting;
+    {
+        const MutexLock lock(mutex_);
+        waiting.reserve(pending_.size());
+        for (const auto& [hash, entry] : pending_) waiting.push_back(hash);
+    }
+    filter_.add_read(waiting);
 }
 
 void DiskWriter::touch(const Digest& hash) {

@@ -20,6 +20,7 @@
 #include "weir/sqlite/connection.hpp"
 #include "weir/sqlite/writer.hpp"
 
+#include "digest_filter.hpp"
 #include "disk_rows.hpp"
 #include "packing.hpp"
 
@@ -27,7 +28,13 @@ namespace weir::cache {
 
 class DiskWriter final : public sqlite::Source {
 public:
-    DiskWriter(std::string path, std::function<std::int64_t()> now_s, std::uint64_t max_size_bytes);
+    // `rows`: that the file has.
+    DiskWriter(
+        std::string path,
+        std::function<std::int64_t()> now_s,
+        std::uint64_t max_size_bytes,
+        std::uint64_t rows
+    );
     ~DiskWriter() override;
 
     enum class Queued : std::uint8_t {
@@ -41,6 +48,13 @@ public:
     void touch(const Digest& hash);
     // Its row is damaged. Then flush() and wake the Writer.
     void forget(const Digest& hash);
+    // False: neither stored nor about to be, so that nobody need ask the file. Before the file was
+    // read (see filter()) it is always true.
+    [[nodiscard]] bool may_hold(const Digest& hash) const { return filter_.may_hold(hash); }
+    // Whoever reads the file tells it what is there.
+    [[nodiscard]] DigestFilter& filter() noexcept { return filter_; }
+    // Another reading begins, since the filter is worn.
+    void begin_reading_again();
     // Not on disk yet.
     [[nodiscard]] EntryPtr pending(const CacheKey& key, std::int64_t now_s);
     // What is queued may be written now; `tidy`: also look for expired rows. Then wake the Writer.
@@ -88,6 +102,7 @@ private:
 
     const std::string path_;
     const std::function<std::int64_t()> now_s_;
+    DigestFilter filter_;
     std::atomic<std::uint64_t> max_size_bytes_;
     std::atomic<std::uint64_t> epoch_ = 1;
     std::atomic<std::uint64_t> damaged_epoch_ = 0;  // 0: none

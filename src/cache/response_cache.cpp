@@ -49,11 +49,11 @@ bool Which::holds(const Digest& of, const Entry& entry) const noexcept {
 }
 
 struct ResponseCache::Impl {
-    Impl(CacheOptions given, sqlite::Connection connection)
+    Impl(CacheOptions given, sqlite::Connection connection, std::uint64_t rows)
         : options(std::move(given)),
           max_entry_bytes(options.max_entry_bytes),
           memory(options.memory_bytes),
-          disk(options.path, options.now_s, options.max_size_bytes),
+          disk(options.path, options.now_s, options.max_size_bytes, rows),
           writer(
               {.path = options.path,
                .open = writer_options(),
@@ -81,6 +81,7 @@ struct ResponseCache::Impl {
     std::atomic<std::uint64_t> hits_memory = 0;
     std::atomic<std::uint64_t> hits_disk = 0;
     std::atomic<std::uint64_t> misses = 0;
+    std::atomic<std::uint64_t> disk_reads = 0;
     MemoryTier memory;
     DiskWriter disk;
     sqlite::Writer writer;
@@ -103,8 +104,9 @@ Result<std::unique_ptr<ResponseCache>> ResponseCache::open(CacheOptions options)
     if (!options.now_s) options.now_s = system_now_s;
     Result<sqlite::Connection> connection = open_cache_file(options.path, options.now_s());
     if (!connection) return std::unexpected(std::move(connection.error()));
+    const std::uint64_t rows = count_rows(*connection);
     return std::unique_ptr<ResponseCache>(
-        new ResponseCache(std::make_unique<Impl>(std::move(options), std::move(*connection)))
+        new ResponseCache(std::make_unique<Impl>(std::move(options), std::move(*connection), rows))
     );
 }
 
@@ -114,11 +116,16 @@ EntryPtr ResponseCache::find_in_memory(const CacheKey& key) {
 
 Awaitable<EntryPtr> ResponseCache::find(std::shared_ptr<const CacheKey> key) {
     if (EntryPtr hit = impl_->find_without_reading(*key)) co_return hit;
+    if (!impl_->disk.may_hold(key->hash)) {
+        impl_->misses.fetch_add(1, std::memory_order_relaxed);
+        co_return nullptr;
+    }
     const Executor home = co_await asio::this_coro::executor;
     const std::shared_ptr<Signal> signal = Signal::create(home);
     const auto lookup = std::make_shared<Lookup>(std::move(key), signal);
     std::optional<EntryPtr> answer;
     if (impl_->reader.ask(lookup)) {
+        impl_->disk_reads.fetch_add(1, std::memory_order_relaxed);
         const Deadline deadline = Deadline::in(kPatience);
         for (;;) {
             const bool woken = co_await signal->wait(deadline);
@@ -165,6 +172,7 @@ CacheStats ResponseCache::stats() const {
     stats.hits_memory = impl_->hits_memory;
     stats.hits_disk = impl_->hits_disk;
     stats.misses = impl_->misses;
+    stats.disk_reads = impl_->disk_reads;
     return stats;
 }
 

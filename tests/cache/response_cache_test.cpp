@@ -35,6 +35,36 @@ TEST_F(ResponseCacheTest, HitsFromTheQueueAndThenFromDiskWithoutMemory) {
     EXPECT_EQ(cache_->stats().memory_entries, 0U);
 }
 
+TEST_F(ResponseCacheTest, MissesAskNoFileAndWhatItHoldsIsFound) {
+    // More than one step of the reading.
+    static constexpr std::uint64_t kRows = 3000;
+    options_.memory_bytes = 0;
+    open();
+    for (std::uint64_t i = 0; i < kRows; ++i) {
+        store("old" + std::to_string(i), "answer");
+        if (i % 500 == 499) ASSERT_TRUE(on_disk(i + 1));
+    }
+    open();
+    for (std::uint64_t i = 0; i < kRows; i += 7) {
+        ASSERT_EQ(body_of("old" + std::to_string(i)), "answer") << "while the file is being read";
+    }
+    const auto asked_for = [&](const std::string& key) {
+        const std::uint64_t before = cache_->stats().disk_reads;
+        EXPECT_EQ(body_of(key), "(miss)");
+        return cache_->stats().disk_reads - before;
+    };
+    ASSERT_TRUE(comes_true([&] { return asked_for("new") == 0; }));
+    std::uint64_t asked = 0;
+    for (int i = 0; i < 1000; ++i) asked += asked_for("new" + std::to_string(i));
+    EXPECT_LT(asked, 10U);
+    for (std::uint64_t i = 0; i < kRows; ++i) {
+        ASSERT_EQ(body_of("old" + std::to_string(i)), "answer") << i;
+    }
+    store("late", "answer");
+    ASSERT_TRUE(on_disk(kRows + 1));
+    EXPECT_EQ(body_of("late"), "answer");
+}
+
 TEST_F(ResponseCacheTest, RestartKeepsEveryFieldOfAnEntry) {
     open();
     std::string odd("data: {\"x\":\"\0\xff\"}\n\n", 18);

@@ -1,7 +1,7 @@
 // Answers that were whole, by CacheKey: a bounded memory tier in front of cache.db. Thread-safe.
 //
 // find() asks the memory tier at once; a miss there is looked up in SQLite by a reader thread that
-// calls back. Writes are queued for the writer's thread and never wait; until they are on disk they
+// calls back, unless a filter in memory knows that it is not there. Writes are queued for the writer's thread and never wait; until they are on disk they
 // are found in the queue. Everything may fail without a client noticing more than a miss: a corrupt
 // cache.db is set aside and made anew, also in the middle of a run. A row is only believed if its
 // whole key text and its checksum are right.
@@ -60,6 +60,7 @@ struct CacheStats {
     std::uint64_t hits_memory = 0;
     std::uint64_t hits_disk = 0;
     std::uint64_t misses = 0;
+    std::uint64_t disk_reads = 0;      // what was asked of cache.db; most misses need not
     std::uint64_t stored = 0;          // on disk
     std::uint64_t evicted = 0;         // from disk, to make room
     std::uint64_t write_failures = 0;  // not stored: the queue was full or the disk failed
