@@ -16,7 +16,7 @@ using namespace std::chrono_literals;
 constexpr std::size_t kQueue = 1024;
 // Stores of this span share a transaction (a transaction each costs 79 us, performance.md 8.5);
 // until then they are found in the queue.
-constexpr auto kGather = 20ms;
+constexpr auto kGather = 100ms;
 constexpr auto kTidyEvery = 60s;
 constexpr auto kRetryAfter = 250ms;
 // One step of reading them all; who asks for an entry waits for one at most.
