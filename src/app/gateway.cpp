@@ -38,7 +38,7 @@ namespace fs = std::filesystem;
 constexpr std::size_t kBacklogBytes = 256 << 20;
 constexpr std::string_view kTrialKeyName = "trial";
 // Far less than a model takes; whose answer is there sooner hurries the commit.
-constexpr std::chrono::milliseconds kLedgerGathers{5};
+constexpr std::chrono::milliseconds kLedgerGathers{15};
 
 Result<> make_directory(const std::string& path) {
     std::error_code error;

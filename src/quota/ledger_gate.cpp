@@ -10,13 +10,14 @@ Sequence Ledger::durable_sequence() const noexcept {
     return impl_->durable.load(std::memory_order_acquire);
 }
 
-std::optional<bool> Ledger::gate(Sequence sequence, const std::shared_ptr<Signal>& signal) {
-    if (sequence == 0) return true;
+bool Ledger::is_durable(Sequence sequence) const noexcept {
     // In this order: `any_failed` is set before `decided` passes the sequences that failed.
-    if (sequence <= impl_->decided.load(std::memory_order_acquire) &&
-        !impl_->any_failed.load(std::memory_order_acquire)) {
-        return true;
-    }
+    return sequence == 0 || (sequence <= impl_->decided.load(std::memory_order_acquire) &&
+                             !impl_->any_failed.load(std::memory_order_acquire));
+}
+
+std::optional<bool> Ledger::gate(Sequence sequence, const std::shared_ptr<Signal>& signal) {
+    if (is_durable(sequence)) return true;
     {
         MutexLock lock(impl_->mutex);
         if (sequence <= impl_->decided) return !impl_->is_failed(sequence);
