@@ -195,6 +195,11 @@ std::string human_size(std::uint64_t bytes) {
 }
 
 bool glob_match(std::string_view pattern, std::string_view text) noexcept {
+    // Most of a long list begin otherwise.
+    if (!pattern.empty() && !text.empty() && pattern[0] != '*' && pattern[0] != '?' &&
+        lower(pattern[0]) != lower(text[0])) {
+        return false;
+    }
     std::size_t p = 0;
     std::size_t t = 0;
     std::size_t star = std::string_view::npos;  // the last star seen, to come back to

@@ -40,16 +40,17 @@ http::UpstreamFault fault_of(const Error& error, upstream::Call::Stage stage, De
 
 }  // namespace
 
-Awaitable<> Producer::listen() {
-    const auto self = shared_from_this();
-    const Waiting waiting(worker_, wake_);
-    while (!ended_) {
-        co_await wake_->wait(unattended_until_);
-        if (ended_) break;
-        attend();
-        if (call_ && (flight_->abandoned() || charge_failed())) call_->cancel();
-        room_->notify_home();
-    }
+void Producer::listen() {
+    wake_ = Signal::create(worker_.context.get_executor(), [weak = weak_from_this()] {
+        if (const std::shared_ptr<Producer> self = weak.lock()) self->hear();
+    });
+    flight_->set_producer(wake_);
+}
+
+void Producer::hear() {
+    attend();
+    if (call_ && (flight_->abandoned() || charge_failed())) call_->cancel();
+    room_->notify_home();
 }
 
 // A flight that nobody listens to any more goes on for a while, if its answer is to be kept.
@@ -60,11 +61,16 @@ void Producer::attend() {
         flight_->abandon_if_unattended();
     } else if (unattended_until_.is_never()) {
         unattended_until_ = Deadline::in(plan_->finish_abandoned);
+        if (!unattended_) {
+            unattended_.emplace(worker_.context.get_executor(), [this] { hear(); });
+        }
+        unattended_->set(unattended_until_);
     }
 }
 
 Awaitable<> Producer::run() {
     const auto self = shared_from_this();
+    const Waiting waiting(worker_, wake_);
     const quota::Sequence sequence = plan_->reservation.sequence();
     if (sequence != 0) worker_.shared.ledger.notify_of_failure(sequence, wake_);
     const Result<> outcome = co_await fly();
@@ -93,6 +99,8 @@ Awaitable<> Producer::run() {
         }
     }
     give_back();
+    // Nothing is to be heard of any more, and this may go on for a while.
+    unattended_.reset();
     call_.reset();
     permit_ = {};
 }
@@ -113,7 +121,7 @@ void Producer::give_back() {
 // The output gate: nothing is published before the charge is on disk. Normally it is long there.
 Awaitable<bool> Producer::gate() {
     const quota::Sequence sequence = plan_->reservation.sequence();
-    if (sequence == 0) co_return true;
+    if (worker_.shared.ledger.is_durable(sequence)) co_return true;
     const auto signal = Signal::create(worker_.context.get_executor());
     while (true) {
         const std::optional<bool> passed = worker_.shared.ledger.gate(sequence, signal);
@@ -183,15 +191,14 @@ void report_bug(const std::exception_ptr& bug) {
 void take_off(Worker& worker, std::unique_ptr<FlightPlan> plan) {
     const auto flight = plan->flight;
     const auto producer = std::make_shared<Producer>(worker, std::move(plan));
+    producer->listen();
     flight->take_off();
     ++worker.flights;
     const Executor home = worker.context.get_executor();
-    asio::co_spawn(home, producer->listen(), report_bug);
-    asio::co_spawn(home, producer->run(), [producer, flight, &worker](std::exception_ptr bug) {
+    asio::co_spawn(home, producer->run(), [flight, &worker](std::exception_ptr bug) {
         --worker.flights;
         report_bug(bug);
         if (bug) flight->end({.clean = false, .error = http::internal_error()});
-        producer->done();
     });
 }
 

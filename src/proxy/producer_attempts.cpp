@@ -87,7 +87,7 @@ Awaitable<Result<>> Producer::fly() {
         if (found == Found::kOver) co_return Result<>();
         if (found == Found::kTarget) {
             last = co_await attempt();
-            head_limit_.set(Deadline::never());
+            head_limit_.reset();
             if (head_published_ || told_ || flight_->abandoned()) {
                 if (!last) worker_.shared.meters.upstream_failures.add();
                 co_return last;

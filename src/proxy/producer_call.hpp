@@ -26,20 +26,11 @@ public:
         : worker_(worker),
           plan_(std::move(plan)),
           flight_(plan_->flight),
-          wake_(Signal::create(worker.context.get_executor())),
-          room_(Signal::create(worker.context.get_executor())),
-          head_limit_(worker.context.get_executor(), [this] { publish_stream_head(); }) {
-        flight_->set_producer(wake_);
-    }
+          room_(Signal::create(worker.context.get_executor())) {}
 
+    // Once, before run(): from here on it hears from the flight.
+    void listen();
     [[nodiscard]] Awaitable<> run();
-    // Hears from the flight while run() waits: cancels the call when nobody listens any more,
-    // passes on that there is room again.
-    [[nodiscard]] Awaitable<> listen();
-    void done() noexcept {
-        ended_ = true;
-        wake_->notify_home();
-    }
 
 private:
     // What a search for an upstream came to.
@@ -79,11 +70,14 @@ private:
     [[nodiscard]] Awaitable<std::optional<std::string>> error_body();
     [[nodiscard]] Awaitable<Result<>> relay_events();
     [[nodiscard]] Awaitable<Result<>> relay_plain();
-    [[nodiscard]] Awaitable<bool> publish(std::vector<cache::Chunk> chunks);
+    [[nodiscard]] Awaitable<bool> wait_for_room();
     void publish_head(std::optional<std::uint64_t> content_length, bool event_stream);
     void publish_stream_head();
     void conclude(http::Ending ending, bool event_stream, const std::optional<http::Usage>& usage);
     void keep(bool event_stream, const std::optional<http::Usage>& usage);
+    // While run() waits: cancels the call when nobody listens any more, passes on that there is
+    // room again.
+    void hear();
     void attend();
     void fail_with(http::ApiError error);
     void leave_board();
@@ -92,11 +86,11 @@ private:
     Worker& worker_;
     std::unique_ptr<FlightPlan> plan_;
     std::shared_ptr<cache::Flight> flight_;
-    std::shared_ptr<Signal> wake_;
+    std::shared_ptr<Signal> wake_;  // calls hear()
     std::shared_ptr<Signal> room_;
     // A stream's head waits for its first event, so that another upstream can still be asked; but
     // not for long.
-    Watchdog head_limit_;
+    std::optional<Watchdog> head_limit_;
     Deadline whole_;  // all the calls together; known with the first upstream
     // Of the present attempt.
     upstream::Target target_;
@@ -114,8 +108,8 @@ private:
     std::string attempts_;  // x-weir-attempts, of those that are over
     bool head_published_ = false;
     bool told_ = false;  // the flight has its end
-    bool ended_ = false;
     Deadline unattended_until_ = Deadline::never();
+    std::optional<Watchdog> unattended_;  // calls hear() then
 };
 
 }  // namespace weir::proxy

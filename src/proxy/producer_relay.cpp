@@ -72,14 +72,12 @@ void Producer::publish_head(std::optional<std::uint64_t> content_length, bool ev
 }
 
 void Producer::publish_stream_head() {
-    head_limit_.set(Deadline::never());
+    if (head_limit_) head_limit_->set(Deadline::never());
     publish_head(std::nullopt, true);
 }
 
-// False: nobody listens any more. Waits while the listeners are far behind.
-Awaitable<bool> Producer::publish(std::vector<cache::Chunk> chunks) {
-    const bool heard = flight_->publish(std::move(chunks));
-    if (!heard) co_return false;
+// The listeners are far behind. False: nobody listens any more.
+Awaitable<bool> Producer::wait_for_room() {
     while (flight_->congested()) {
         co_await room_->wait();
         if (flight_->abandoned()) co_return false;
@@ -89,7 +87,8 @@ Awaitable<bool> Producer::publish(std::vector<cache::Chunk> chunks) {
 
 Awaitable<Result<>> Producer::relay_events() {
     const auto keep_alive = plan_->snapshot->config->stream_keep_alive;
-    head_limit_.set(Deadline::in(
+    head_limit_.emplace(worker_.context.get_executor(), [this] { publish_stream_head(); });
+    head_limit_->set(Deadline::in(
         keep_alive.count() > 0 ? std::min<milliseconds>(keep_alive, kHeadHeld) : kHeadHeld
     ));
     http::StreamWatch watch(plan_->shape, plan_->choices, plan_->limit_set);
@@ -137,7 +136,8 @@ Awaitable<Result<>> Producer::relay_events() {
                  .at_ms = static_cast<std::uint32_t>(at.count())}
             );
         }
-        const bool heard = co_await publish(std::move(chunks));
+        bool heard = flight_->publish(std::move(chunks));
+        if (heard && flight_->congested()) heard = co_await wait_for_room();
         if (!heard) co_return fail(ErrorCode::kCancelled, "nobody listens any more");
         if (!*more) break;
     }
@@ -195,7 +195,8 @@ Awaitable<Result<>> Producer::relay_plain() {
     if (!body.empty()) {
         std::vector<cache::Chunk> first(1);
         first.front().bytes = std::move(body);
-        const bool heard = co_await publish(std::move(first));
+        bool heard = flight_->publish(std::move(first));
+        if (heard && flight_->congested()) heard = co_await wait_for_room();
         if (!heard) co_return fail(ErrorCode::kCancelled, "nobody listens any more");
     }
     while (!whole) {
@@ -208,7 +209,8 @@ Awaitable<Result<>> Producer::relay_plain() {
         if (json) keep_tail(tail, part);
         std::vector<cache::Chunk> next(1);
         next.front().bytes = std::move(part);
-        const bool heard = co_await publish(std::move(next));
+        bool heard = flight_->publish(std::move(next));
+        if (heard && flight_->congested()) heard = co_await wait_for_room();
         if (!heard) co_return fail(ErrorCode::kCancelled, "nobody listens any more");
     }
     // Where the connection's end is the answer's, a cut is a clean end to HTTP.

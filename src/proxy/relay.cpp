@@ -57,26 +57,26 @@ public:
         return true;
     }
 
-    // False: the client is gone.
-    [[nodiscard]] Awaitable<bool> chunks(std::vector<cache::ChunkPtr> chunks) {
+    // What of them is to be written now: borrowed from them, and until the next call. Empty:
+    // nothing.
+    [[nodiscard]] const std::vector<std::string_view>& take(std::vector<cache::ChunkPtr>& chunks) {
+        pieces_.clear();
         note_response(chunks);
         if (way_ != Way::kAsItIs) {
             std::size_t bytes = 0;
             for (const cache::ChunkPtr& chunk : chunks) bytes += chunk->bytes.size();
             gathered_bytes_ += bytes;
             std::ranges::move(chunks, std::back_inserter(gathered_));
-            if (may_gather(bytes)) co_return true;
+            if (may_gather(bytes)) return pieces_;
             overlong_ = !own_;
-            if (overlong_) co_return true;
-            co_return co_await as_it_is();
+            if (overlong_) return pieces_;
+            give_up_gathering(chunks);
         }
-        std::vector<std::string_view> pieces;
-        pieces.reserve(chunks.size());
+        pieces_.reserve(chunks.size());
         for (const cache::ChunkPtr& chunk : chunks) {
-            if (!chunk->usage_only || x_.json.include_usage) pieces.push_back(chunk->bytes);
+            if (!chunk->usage_only || x_.json.include_usage) pieces_.push_back(chunk->bytes);
         }
-        if (pieces.empty()) co_return true;
-        co_return co_await client_.write(pieces);
+        return pieces_;
     }
 
     // False: a joined flight's answer cannot be crossed; nothing was sent.
@@ -104,7 +104,9 @@ public:
             }
             if (!own_) co_return false;
             // What the upstream gave is better than nothing.
-            bool sent = co_await as_it_is();
+            std::vector<cache::ChunkPtr> chunks;
+            give_up_gathering(chunks);
+            bool sent = co_await client_.write(take(chunks));
             if (sent) sent = co_await client_.finish();
             x_.client_gone = !sent;
         } else if (begun_) {
@@ -163,10 +165,11 @@ private:
         client_.begin(status_, std::move(fields_), length_);
         begun_ = true;
     }
-    [[nodiscard]] Awaitable<bool> as_it_is() {
+    // It goes out as it is: `chunks` are all of it so far.
+    void give_up_gathering(std::vector<cache::ChunkPtr>& chunks) {
         way_ = Way::kAsItIs;
         begin();
-        co_return co_await chunks(std::exchange(gathered_, {}));
+        chunks = std::exchange(gathered_, {});
     }
 
     Worker& worker_;
@@ -183,6 +186,7 @@ private:
     std::size_t key_number_ = 0;
     int looked_at_ = 0;  // chunks, for the response's id
     http::Fields fields_;
+    std::vector<std::string_view> pieces_;
     std::vector<cache::ChunkPtr> gathered_;
     std::size_t gathered_bytes_ = 0;
     BudgetShare held_;
@@ -257,7 +261,8 @@ Awaitable<Relayed> relay_flight(
                 begun = true;
                 break;
             case Next::Kind::kChunks: {
-                const bool sent = co_await relay.chunks(std::move(next.chunks));
+                const std::vector<std::string_view>& pieces = relay.take(next.chunks);
+                const bool sent = pieces.empty() || co_await client.write(pieces);
                 if (!sent) x.client_gone = true;
                 if (relay.overlong()) co_return Relayed::kAskUpstream;
                 break;

@@ -4,6 +4,7 @@
 #include <array>
 #include <charconv>
 #include <chrono>
+#include <cmath>
 #include <concepts>
 #include <ctime>
 #include <string>
@@ -90,17 +91,13 @@ struct JsonLine {
     // With three digits behind the point.
     void ms(std::string_view name, double value) {
         constexpr double kMost = 1e15;
-        out += name;
-        std::array<char, 32> digits{};
-        char* const end = std::to_chars(
-                              digits.data(),
-                              digits.data() + digits.size(),
-                              std::clamp(value, -kMost, kMost),
-                              std::chars_format::fixed,
-                              3
-        )
-                              .ptr;
-        out.append(digits.data(), end);
+        const auto us = std::llround(std::clamp(value, 0.0, kMost) * 1000);
+        number(name, us / 1000);
+        const auto rest = static_cast<int>(us % 1000);
+        out += '.';
+        for (const int digit : {rest / 100, rest / 10 % 10, rest % 10}) {
+            out += static_cast<char>('0' + digit);
+        }
     }
 };
 

@@ -66,7 +66,7 @@ public:
     [[nodiscard]] Awaitable<> run();
 
 private:
-    using Problem = std::optional<http::ApiError>;
+    using Problem = proxy::Problem;
 
     void spawn(Awaitable<> coroutine);
     void end(SocketEnding ending);

@@ -146,7 +146,7 @@ Awaitable<bool> SocketSession::begin_unasked(const http::ServerEvent& event) {
         reserve_for(std::nullopt);
         problem = proxy_.decide(x_, false, nullptr, answer.reservation);
     }
-    answer.refused = problem.has_value();
+    answer.refused = static_cast<bool>(problem);
     if (!problem) gate_ = std::max(gate_, answer.reservation.sequence());
     answers_.add(std::move(answer));
     if (!problem) co_return true;
@@ -217,7 +217,7 @@ void SocketSession::spent(const http::Usage& usage) {
             {.why = SocketEnding::Why::kOverdrawn,
              .to_client = {1008, "a cap is used up"},
              .to_upstream = {1001, ""},
-             .error = std::move(problem)}
+             .error = std::move(*problem)}
         );
     }
 }

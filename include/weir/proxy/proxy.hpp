@@ -14,6 +14,7 @@
 #include "weir/http/error_body.hpp"
 #include "weir/proxy/client_stream.hpp"
 #include "weir/proxy/exchange.hpp"
+#include "weir/proxy/problem.hpp"
 #include "weir/proxy/worker.hpp"
 
 namespace weir::proxy {
@@ -28,7 +29,7 @@ public:
 
 private:
     friend class SocketSession;
-    using Problem = std::optional<http::ApiError>;
+    using Problem = proxy::Problem;
 
     [[nodiscard]] Awaitable<Problem> run(Exchange& x, ClientStream& client);
     [[nodiscard]] Awaitable<Problem> take_body(Exchange& x, ClientStream& client);
