@@ -298,26 +298,17 @@ void Session::watch(std::shared_ptr<Signal> signal) {
         if (watcher_) watcher_->notify_home();
         return;
     }
-    start_watch(input_begin_ < input_end_ || passes_body_on());
+    look_soon();
 }
 
-void Session::start_watch(bool bytes_behind) {
-    if (watching_) return;
-    watching_ = true;
-    // Bytes behind this request (the next one, a line's end too many), and those of a body that is
-    // passed on, make the socket readable for
-    // good: then there is nothing to wait for, and the end behind them is looked for now and then.
-    if (bytes_behind) {
-        look_timer_.expires_after(kLookForEnd);
-        look_timer_.async_wait([self = shared_from_this()](SysError) {
-            self->watching_ = false;
-            self->check_gone();
-        });
-        return;
-    }
-    socket_.async_wait(TcpSocket::wait_read, [self = shared_from_this()](SysError error) {
+// Most answers are there before anybody could leave: only who waits for longer is watched. One
+// timer may serve many requests.
+void Session::look_soon() {
+    if (std::exchange(watching_, true)) return;
+    look_timer_.expires_after(kLookForEnd);
+    look_timer_.async_wait([self = shared_from_this()](SysError) {
         self->watching_ = false;
-        if (!error) self->check_gone();
+        self->check_gone();
     });
 }
 
@@ -325,8 +316,16 @@ void Session::check_gone() {
     if (state_ != State::kHandling || watcher_ == nullptr || gone_) return;
     pollfd end{socket_.native_handle(), POLLRDHUP, 0};
     const bool ended = ::poll(&end, 1, 0) > 0;  // POLLHUP and POLLERR too
+    // Bytes behind this request (the next one, a line's end too many), and those of a body that is
+    // passed on, make the socket readable for good: then there is nothing to wait for, and the end
+    // behind them is looked for now and then.
+    if (!ended && (has_input() || passes_body_on())) return look_soon();
     if (!ended) {
-        start_watch(has_input() || passes_body_on());
+        watching_ = true;
+        socket_.async_wait(TcpSocket::wait_read, [self = shared_from_this()](SysError error) {
+            self->watching_ = false;
+            if (!error) self->check_gone();
+        });
         return;
     }
     // After a half-close our writes would still work, but nobody who speaks this API does that and

@@ -89,6 +89,8 @@ private:
     [[nodiscard]] Awaitable<bool> serve_one();
     [[nodiscard]] Awaitable<> refuse(const http::ApiError& error);
     [[nodiscard]] Awaitable<> linger();
+    // As much as the socket takes, out of `buffers`. False: it took not all.
+    [[nodiscard]] bool write_now(std::vector<asio::const_buffer>& buffers);
     [[nodiscard]] Awaitable<bool> write_all(std::vector<asio::const_buffer> buffers);
     [[nodiscard]] std::string make_head(
         int status, const http::Fields& fields, std::optional<std::uint64_t> content_length
@@ -100,7 +102,7 @@ private:
     [[nodiscard]] bool passes_body_on() const noexcept;
     void skip_body();
     void tell_answered(const http::ApiError& error, bool sent);
-    void start_watch(bool bytes_behind);
+    void look_soon();
     void check_gone();
     void lost() noexcept;
     // Closes the socket, so that an answer that is not whole does not look like one.
@@ -115,7 +117,7 @@ private:
     std::shared_ptr<SessionSettings> settings_;
     http::RequestParser parser_;
     Watchdog watchdog_;
-    Timer look_timer_;  // see start_watch()
+    Timer look_timer_;  // see look_soon()
 
     // Bytes read and not yet used: [begin, end) of a buffer that grows up to the head limit.
     std::unique_ptr<char[]> input_;

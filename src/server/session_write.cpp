@@ -1,37 +1,35 @@
 // The answering half of a session: heads, chunks, and what becomes of the connection behind them.
 #include <algorithm>
-#include <tuple>
 #include <utility>
 
 #include "session.hpp"
 
 namespace weir::server {
 
-Awaitable<bool> Session::write_all(std::vector<asio::const_buffer> buffers) {
-    const auto stall = handler_.limits().write_stall;
-    std::size_t first = 0;
-    while (first < buffers.size() && !gone_) {
-        const std::vector<asio::const_buffer> left(
-            buffers.begin() + static_cast<std::ptrdiff_t>(first), buffers.end()
-        );
-        // Most answers fit into the socket's buffer: no need to ask the reactor first.
+bool Session::write_now(std::vector<asio::const_buffer>& buffers) {
+    while (!buffers.empty() && !gone_) {
         SysError error;
-        std::size_t size = socket_.write_some(left, error);
-        if (error == asio::error::would_block || error == asio::error::try_again) {
-            watchdog_.set(Deadline::in(stall));
-            std::tie(error, size) = co_await socket_.async_write_some(left, kAwait);
-            watchdog_.set(Deadline::never());
-        }
+        std::size_t size = socket_.write_some(buffers, error);
+        if (error == asio::error::would_block || error == asio::error::try_again) return false;
         if (error) {
             lost();
             break;
         }
         sent_ += size;
-        while (first < buffers.size() && size >= buffers[first].size()) {
-            size -= buffers[first].size();
-            ++first;
-        }
-        if (first < buffers.size()) buffers[first] += size;
+        auto at = buffers.begin();
+        while (at != buffers.end() && size >= at->size()) size -= (at++)->size();
+        if (at != buffers.end()) *at += size;
+        buffers.erase(buffers.begin(), at);
+    }
+    return true;
+}
+
+Awaitable<bool> Session::write_all(std::vector<asio::const_buffer> buffers) {
+    while (!write_now(buffers)) {
+        watchdog_.set(Deadline::in(handler_.limits().write_stall));
+        const auto [error] = co_await socket_.async_wait(TcpSocket::wait_write, kAwait);
+        watchdog_.set(Deadline::never());
+        if (error) lost();
     }
     co_return !gone_;
 }
@@ -81,13 +79,18 @@ Awaitable<bool> Session::send(const http::Response& response) {
     answer_ = Answer::kDone;
     std::vector<asio::const_buffer> buffers = {asio::buffer(head)};
     if (!no_body_ && !response.body.empty()) buffers.push_back(asio::buffer(response.body));
-    whole_ = co_await write_all(std::move(buffers));
+    whole_ = write_now(buffers) ? !gone_ : co_await write_all(std::move(buffers));
     co_return whole_;
 }
 
 void Session::begin(int status, http::Fields fields, std::optional<std::uint64_t> content_length) {
     pending_head_ = make_head(status, fields, content_length);
     answer_ = Answer::kPromised;
+    // A stream may take its time, and most clients say nothing meanwhile.
+    if (!content_length && input_begin_ == input_end_) {
+        input_.reset();
+        input_size_ = input_begin_ = input_end_ = 0;
+    }
 }
 
 Awaitable<bool> Session::write(const std::vector<std::string_view>& pieces) {
@@ -106,7 +109,9 @@ Awaitable<bool> Session::write(const std::vector<std::string_view>& pieces) {
         for (const std::string_view piece : pieces) buffers.emplace_back(asio::buffer(piece));
         if (chunked_) buffers.emplace_back(asio::buffer("\r\n", 2));
     }
-    if (buffers.empty()) co_return !gone_;
+    // Most of it fits into the socket's buffer: no need to ask the reactor first, nor for another
+    // coroutine.
+    if (write_now(buffers)) co_return !gone_;
     co_return co_await write_all(std::move(buffers));
 }
 
@@ -121,7 +126,7 @@ Awaitable<bool> Session::finish() {
     if (!head.empty()) buffers.push_back(asio::buffer(head));
     if (chunked_) buffers.push_back(asio::buffer(http::kLastChunk));
     answer_ = Answer::kDone;
-    whole_ = co_await write_all(std::move(buffers));
+    whole_ = write_now(buffers) ? !gone_ : co_await write_all(std::move(buffers));
     co_return whole_;
 }
 

@@ -345,12 +345,27 @@ bool Connection::make_room() {
     return true;
 }
 
+void Connection::give_back_if_slow() noexcept {
+    if (!slow_ || begin_ != end_) return;
+    buffer_.reset();
+    capacity_ = begin_ = end_ = 0;
+}
+
 void Connection::received(std::size_t bytes) noexcept {
     end_ += bytes;
+    const auto now = std::chrono::steady_clock::now();
+    slow_ = read_at_ != std::chrono::steady_clock::time_point() && now - read_at_ > kSlow;
+    read_at_ = now;
     if (end_ == capacity_) want_ = std::min(std::max(want_, capacity_) * 4, kLargeRead);
 }
 
 Awaitable<Connection::Read> Connection::read_more() {
+    if (tls_ == nullptr && slow_ && begin_ == end_) {
+        give_back_if_slow();
+        const auto [error] = co_await socket_.async_wait(TcpSocket::wait_read, kAwait);
+        if (!open_) co_return Read{Read::Kind::kBroken, "closed by us"};
+        if (error) co_return Read{Read::Kind::kBroken, error.message()};
+    }
     if (!make_room()) co_return Read{Read::Kind::kBroken, "too much that cannot be parsed"};
     if (tls_ == nullptr) {
         const auto [error, bytes] = co_await socket_.async_read_some(
@@ -384,8 +399,10 @@ Awaitable<Connection::Read> Connection::read_more() {
         }
         const auto what =
             step.kind == TlsStep::Kind::kWantRead ? TcpSocket::wait_read : TcpSocket::wait_write;
+        give_back_if_slow();
         const auto [error] = co_await socket_.async_wait(what, kAwait);
         if (open_ && error) co_return Read{Read::Kind::kBroken, error.message()};
+        (void)make_room();  // there was room before
     }
     co_return Read{Read::Kind::kBroken, "closed by us"};
 }
@@ -426,6 +443,8 @@ void Connection::rest() noexcept {
     buffer_.reset();
     capacity_ = begin_ = end_ = 0;
     want_ = kSmallRead;
+    slow_ = false;
+    read_at_ = {};
     head_ = std::string();  // it held the key
 }
 

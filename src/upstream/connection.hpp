@@ -119,6 +119,7 @@ public:
 private:
     static constexpr std::size_t kSmallRead = 4 << 10;  // performance.md 8.9
     static constexpr std::size_t kLargeRead = 64 << 10;
+    static constexpr std::chrono::milliseconds kSlow{100};
     static constexpr std::size_t kMostUnread = 128 << 10;  // over the parser's head limit
     static constexpr std::size_t kWriteBurst = 1 << 20;    // then other connections get a turn
 
@@ -150,6 +151,8 @@ private:
     // False: unread() has reached its bound.
     [[nodiscard]] bool make_room();
     void received(std::size_t bytes) noexcept;
+    // Gives the buffer back, if it is empty and the last wait was long: so will the next one be.
+    void give_back_if_slow() noexcept;
 
     Executor home_;
     TcpSocket socket_;
@@ -164,8 +167,10 @@ private:
     std::size_t capacity_ = 0;
     std::size_t begin_ = 0;
     std::size_t end_ = 0;
-    std::size_t want_ = kSmallRead;  // capacity that the last read suggests
-    unsigned reads_in_a_row_ = 0;    // TLS reads without a wait
+    std::size_t want_ = kSmallRead;                  // capacity that the last read suggests
+    unsigned reads_in_a_row_ = 0;                    // TLS reads without a wait
+    std::chrono::steady_clock::time_point read_at_;  // the last bytes
+    bool slow_ = false;
 
     std::string head_;       // being sent; under TLS with the body's first bytes
     std::string_view rest_;  // the body behind it, or the part of it that the source gave last
