@@ -19,7 +19,7 @@ def next_salt():
 
 
 def wrk(port, model, key=KEY, connections=32, seconds=3, each=True, among=0, pad=200, salt=None,
-        core=LOAD_CORE, refused=False):
+        core=LOAD_CORE, refused=False, keys=0):
     environment = dict(
         os.environ,
         BENCH_MODEL=model,
@@ -28,6 +28,7 @@ def wrk(port, model, key=KEY, connections=32, seconds=3, each=True, among=0, pad
         BENCH_AMONG=str(among),
         BENCH_PAD=str(pad),
         BENCH_SALT=salt or next_salt(),
+        BENCH_KEYS=str(keys),
     )
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "60s",
                "-s", str(HERE / "lua" / "ask.lua"), f"http://127.0.0.1:{port}"]

@@ -15,7 +15,7 @@ import tempfile
 import time
 
 from rows import ROWS
-from targets import Mock, Nginx, Weir
+from targets import Mock, Nginx, Weir, many_keys
 
 
 class Bench:
@@ -31,7 +31,7 @@ class Bench:
         self.mock = Mock(arguments.mock, work)
         upstream = self.mock.port
         self.nginx = Nginx(work, upstream)
-        self.weir = self.make("weir")
+        self.weir = self.make("weir", keys=many_keys())
         # Answers of the first are mostly in its file only; of the second, bodies of any size are
         # looked up.
         self.small = self.make("small", cache="{memory: 256KiB}")

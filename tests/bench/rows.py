@@ -7,7 +7,7 @@ import threading
 import time
 
 import load
-from targets import KEY
+from targets import KEY, MANY
 
 FREE, SPENT = "free-" + KEY, "spent-" + KEY
 
@@ -44,10 +44,10 @@ def asked(bench, process, port, **options):
     }
 
 
-def forward(model, key=KEY, connections=32, pad=200):
+def forward(model, key=KEY, connections=32, keys=0):
     def measure(bench, target):
-        return asked(bench, bench.process(target), bench.port(target), model=model, key=key, pad=pad,
-                     connections=connections)
+        return asked(bench, bench.process(target), bench.port(target), model=model, key=key,
+                     connections=connections, keys=keys)
 
     return measure
 
@@ -230,6 +230,8 @@ ROWS = [
     Row("forward, answered at once",
         [Figure("cpu", CPU, 1.5, 1.9), Figure("per_s", "requests/s", 0.6, 0.45, "more")],
         forward("now-500")),
+    Row("forward, 1,000 keys with caps in turn, answered after 20 ms",
+        [Figure("cpu", CPU, 1.15, 1.35)], forward("wait-20-500", key="many-" + KEY, keys=MANY)),
     Row("forward, caps off",
         [Figure("cpu", CPU, 1.15, 1.35), Figure("per_s", "requests/s", 0.9, 0.75, "more")],
         forward("now-500", key=FREE)),

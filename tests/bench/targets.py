@@ -12,6 +12,8 @@ import urllib.request
 
 TARGET_CORE, LOAD_CORE = 0, 1
 KEY = "bench-secret-0123456789"
+# One of so many keys with caps is `many-KEY-N`.
+MANY = 1000
 
 
 def free_ports(count):
@@ -99,6 +101,13 @@ class Process:
 
 def tail(path):
     return "\n".join(pathlib.Path(path).read_text(errors="replace").splitlines()[-15:])
+
+
+def many_keys():
+    return "".join(
+        f"  - {{name: many-{i}, plan: capped, secret: many-{KEY}-{i}}}\n"
+        for i in range(1, MANY + 1)
+    )
 
 
 class Weir(Process):

@@ -1,24 +1,31 @@
 -- wrk's side of tests/bench: chat requests, equal ones or each its own, and the figures as JSON.
 -- BENCH_MODEL, BENCH_KEY; BENCH_EACH=1: no two alike; BENCH_AMONG=N: N different ones, in turn;
--- BENCH_PAD: bytes of the content beside the question; BENCH_SALT: apart from other runs.
+-- BENCH_PAD: bytes of the content beside the question; BENCH_SALT: apart from other runs;
+-- BENCH_KEYS=N: so many keys in turn, BENCH_KEY with "-1" to "-N" behind it.
 local model, key = os.getenv("BENCH_MODEL"), os.getenv("BENCH_KEY")
 local each, salt = os.getenv("BENCH_EACH") == "1", os.getenv("BENCH_SALT") or ""
 local among, pad = tonumber(os.getenv("BENCH_AMONG") or "0"), tonumber(os.getenv("BENCH_PAD") or "200")
 
 local front = '{"model":"' .. model .. '","messages":[{"role":"user","content":"' .. salt .. ' '
 local back = string.rep("x", pad) .. '"}]}'
-local headers = { ["Authorization"] = "Bearer " .. key, ["Content-Type"] = "application/json" }
+local keys = tonumber(os.getenv("BENCH_KEYS") or "0")
 local count, ready = 0, {}
 
--- The head is made once for each length of the number in the body.
+local function key_of(number)
+    return keys > 0 and key .. "-" .. (tonumber(number) % keys + 1) or key
+end
+
+-- The head is made once for each key and length of the number in the body.
 local heads = {}
 local function request_of(number)
-    local body = front .. number .. back
-    local head = heads[#body]
+    local body, who = front .. number .. back, key_of(number)
+    local kind = who .. #body
+    local head = heads[kind]
     if not head then
+        local headers = { ["Authorization"] = "Bearer " .. who, ["Content-Type"] = "application/json" }
         local whole = wrk.format("POST", "/v1/chat/completions", headers, body)
         head = string.sub(whole, 1, #whole - #body)
-        heads[#body] = head
+        heads[kind] = head
     end
     return head .. body
 end
