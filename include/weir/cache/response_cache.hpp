@@ -1,10 +1,11 @@
 // Answers that were whole, by CacheKey: a bounded memory tier in front of cache.db. Thread-safe.
 //
 // find() asks the memory tier at once; a miss there is looked up in SQLite by a reader thread that
-// calls back, unless a filter in memory knows that it is not there. Writes are queued for the writer's thread and never wait; until they are on disk they
-// are found in the queue. Everything may fail without a client noticing more than a miss: a corrupt
-// cache.db is set aside and made anew, also in the middle of a run. A row is only believed if its
-// whole key text and its checksum are right.
+// calls back, unless a filter in memory knows that it is not there. Writes are queued for the
+// writer's thread and never wait; until they are on disk they are found in the queue. Everything
+// may fail without a client noticing more than a miss: a corrupt cache.db is set aside and made
+// anew, also in the middle of a run. A row is only believed if its whole key text and its checksum
+// are right.
 #pragma once
 
 #include <chrono>
