@@ -15,7 +15,7 @@ import tempfile
 import time
 
 from rows import ROWS
-from targets import Mock, Nginx, Weir, many_keys
+from targets import Mock, Nginx, TlsFront, Weir, many_keys
 
 
 class Bench:
@@ -30,7 +30,10 @@ class Bench:
         self.fresh_count = 0
         self.mock = Mock(arguments.mock, work)
         upstream = self.mock.port
-        self.nginx = Nginx(work, upstream)
+        self.front = TlsFront(work, upstream)
+        self.nginx = Nginx(work, upstream, tls=self.front)
+        self.over_tls = Weir(arguments.weir, work, "tls", self.front.port,
+                             ca=self.front.certificate)
         self.weir = self.make("weir", keys=many_keys())
         # Answers of the first are mostly in its file only; of the second, bodies of any size are
         # looked up.
@@ -40,8 +43,8 @@ class Bench:
             "weir": self.make("two", workers=2, core={0, 1}),
             "nginx": Nginx(pathlib.Path(work, "two"), upstream, workers=2, core={0, 1}),
         }
-        self.running = [self.weir, self.small, self.large, *self.both.values(), self.nginx,
-                        self.mock]
+        self.running = [self.weir, self.small, self.large, self.over_tls, *self.both.values(),
+                        self.nginx, self.front, self.mock]
 
     def make(self, name, **more):
         return Weir(self.arguments.weir, self.work, name, self.mock.port, **more)

@@ -52,6 +52,12 @@ def forward(model, key=KEY, connections=32, keys=0):
     return measure
 
 
+def over_tls(bench, target):
+    process = bench.nginx if target == "nginx" else bench.over_tls
+    port = bench.nginx.tls_port if target == "nginx" else process.port
+    return asked(bench, process, port, model="wait-20-500")
+
+
 def added(model, connections):
     """The median latency beyond that of the mock itself, measured just before."""
 
@@ -232,6 +238,8 @@ ROWS = [
         forward("now-500")),
     Row("forward, 1,000 keys with caps in turn, answered after 20 ms",
         [Figure("cpu", CPU, 1.15, 1.35)], forward("wait-20-500", key="many-" + KEY, keys=MANY)),
+    Row("forward over TLS to the upstream, answered after 20 ms",
+        [Figure("cpu", CPU, 1.15, 1.35)], over_tls),
     Row("forward, caps off",
         [Figure("cpu", CPU, 1.15, 1.35), Figure("per_s", "requests/s", 0.9, 0.75, "more")],
         forward("now-500", key=FREE)),

@@ -111,20 +111,21 @@ def many_keys():
 
 
 class Weir(Process):
-    """`more`: lines of the config beside those that every row has."""
+    """`more`: lines of the config beside those that every row has. `ca`: the upstream speaks TLS."""
 
     def __init__(self, binary, work, name, upstream, more="", cache="{}", plans="", keys="",
-                 workers=1, core=TARGET_CORE):
+                 workers=1, core=TARGET_CORE, ca=None):
         (self.port,) = free_ports(1)
         folder = pathlib.Path(work) / name
         folder.mkdir(exist_ok=True)
         config = folder / "weir.yaml"
+        scheme, trust = ("https", f", ca: {ca}") if ca else ("http", "")
         config.write_text(f"""listen: "127.0.0.1:{self.port}"
 data: {folder}/data
 workers: {workers}
 limits: {{connections: 12000, body: 64MiB, bodies: 1GiB}}
 upstreams:
-  - {{name: mock, url: "http://127.0.0.1:{upstream}/v1", key: an-upstream-key}}
+  - {{name: mock, url: "{scheme}://127.0.0.1:{upstream}/v1", key: an-upstream-key{trust}}}
 plans:
   capped: {{caps: [{{allow: 1000000000/4h}}, {{models: "now*", allow: 1000000000/day}}, {{allow: 100000 at once}}]}}
   free: {{caps: []}}
@@ -140,12 +141,28 @@ plans:
 
 
 class Nginx(Process):
-    """Ports: a plain proxy (`port`), one with a cache, and one that refuses by itself."""
+    """Ports: a plain proxy (`port`), one that speaks TLS to its upstream (`tls`), one with a cache,
+    and one that refuses by itself."""
 
-    def __init__(self, work, upstream, workers=1, core=TARGET_CORE):
+    def __init__(self, work, upstream, workers=1, core=TARGET_CORE, tls=None):
         folder = pathlib.Path(work) / "nginx"
         folder.mkdir(exist_ok=True)
-        self.port, self.cached_port, self.refusing_port = free_ports(3)
+        self.port, self.cached_port, self.refusing_port, self.tls_port = free_ports(4)
+        over_tls = f"""
+    upstream over_tls {{ server 127.0.0.1:{tls.port}; keepalive 512; keepalive_requests 100000000; }}
+    server {{
+        listen 127.0.0.1:{self.tls_port};
+        location / {{
+            proxy_pass https://over_tls;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_ssl_verify on;
+            proxy_ssl_name 127.0.0.1;
+            proxy_ssl_trusted_certificate {tls.certificate};
+            proxy_request_buffering off;
+            proxy_buffering off;
+        }}
+    }}""" if tls else ""
         temp = "\n".join(
             f"    {kind}_temp_path {folder}/{kind};"
             for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -188,6 +205,7 @@ http {{
             proxy_cache_valid 200 24h;
         }}
     }}
+{over_tls}
     server {{
         listen 127.0.0.1:{self.refusing_port};
         default_type application/json;
@@ -211,6 +229,49 @@ REFUSAL = {
         "code": "invalid_api_key",
     }
 }
+
+
+class TlsFront(Process):
+    """nginx again, on the other side: gives the mock a TLS port, with the load's core."""
+
+    def __init__(self, work, upstream, core=LOAD_CORE):
+        folder = pathlib.Path(work) / "tls"
+        folder.mkdir(exist_ok=True)
+        (self.port,) = free_ports(1)
+        self.certificate, key = folder / "certificate.pem", folder / "key.pem"
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+             "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1", "-addext",
+             "subjectAltName=IP:127.0.0.1", "-out", str(self.certificate), "-keyout", str(key)],
+            check=True, capture_output=True)
+        config = folder / "nginx.conf"
+        config.write_text(f"""user root;
+worker_processes 1;
+daemon off;
+pid {folder}/pid;
+error_log {folder}/error.log;
+events {{ worker_connections 4096; }}
+http {{
+    access_log off;
+    keepalive_requests 100000000;
+    upstream mock {{ server 127.0.0.1:{upstream}; keepalive 512; keepalive_requests 100000000; }}
+    server {{
+        listen 127.0.0.1:{self.port} ssl;
+        ssl_certificate {self.certificate};
+        ssl_certificate_key {key};
+        location / {{
+            proxy_pass http://mock;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_buffering off;
+        }}
+    }}
+}}
+""")
+        super().__init__(
+            ["nginx", "-e", f"{folder}/error.log", "-c", str(config)], core, folder / "log"
+        )
+        time.sleep(0.3)
 
 
 class Mock(Process):
