@@ -1,9 +1,12 @@
 #include "digest_filter.hpp"
 
+#include <memory>
 #include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
+
+#include "disk_writer.hpp"
 
 namespace weir::cache {
 namespace {
@@ -69,6 +72,20 @@ TEST(DigestFilter, AnotherReadingForgetsWhatLeftTheFileAndMissesNothingMeanwhile
     EXPECT_EQ(held(filter, kept), kept.size());
     EXPECT_EQ(held(filter, stored), stored.size()) << "and in the one that comes after it";
     EXPECT_LT(held(filter, gone), 50U);
+}
+
+TEST(DigestFilter, WhatWaitsForTheDiskIsInTheNextOneToo) {
+    DiskWriter writer("nowhere.db", [] { return std::int64_t{1}; }, 1 << 20, 0);
+    writer.filter().complete();
+    const Digest waits = sha256("waits");
+    ASSERT_FALSE(writer.may_hold(waits));
+    writer.store(waits, std::make_shared<const Entry>());
+    EXPECT_TRUE(writer.may_hold(waits));
+    // No reading of the file finds it yet.
+    writer.begin_reading_again();
+    writer.filter().complete();
+    EXPECT_TRUE(writer.may_hold(waits));
+    EXPECT_FALSE(writer.may_hold(sha256("another")));
 }
 
 }  // namespace
