@@ -142,7 +142,6 @@ struct Ledger::Impl {
     void step_out(const std::shared_ptr<Ticket>& ticket) REQUIRES_LOCK(mutex);
     // --- the writer's thread ---
     void take_batch() REQUIRES_LOCK(mutex);
-    void settle_in_batch();
     std::int64_t store(AccountId id) REQUIRES_LOCK(mutex);
     void sweep(LedgerTime now) REQUIRES_LOCK(mutex);
     void take_waiters(std::vector<Waiter>& ready) REQUIRES_LOCK(mutex);

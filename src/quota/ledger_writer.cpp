@@ -70,7 +70,6 @@ void Ledger::Impl::take_batch() {
         }
         queue.pop_front();
     }
-    settle_in_batch();
     batch_opened = std::exchange(opened, {});
     for (const AccountId id : batch_opened) {
         const std::int64_t row = id == Book::kEverybody ? 0 : store(id);
@@ -78,17 +77,6 @@ void Ledger::Impl::take_batch() {
             batch.opened.push_back({row, std::move(counter), at});
         }
     }
-}
-
-// What a message used that is still to be written is written with it, and not behind it.
-void Ledger::Impl::settle_in_batch() {
-    std::erase_if(batch.settled, [this](const SettledRow& row) {
-        const auto at =
-            std::ranges::lower_bound(batch.messages, row.sequence, {}, &MessageRow::sequence);
-        if (at == batch.messages.end() || at->sequence != row.sequence) return false;
-        at->amounts = row.amounts;
-        return true;
-    });
 }
 
 // The account's row, which is in this batch if it was not on disk before.

@@ -23,6 +23,7 @@ namespace {
 using namespace std::chrono_literals;
 using std::chrono::hours;
 using std::chrono::microseconds;
+using weir::testing::Asking;
 using weir::testing::cap_of;
 using weir::testing::caps;
 using weir::testing::eventually;
@@ -92,6 +93,42 @@ TEST_F(LedgerTest, RefundsRaceWithTheirCommitAndNothingIsLeftCounted) {
     }
     Process again(path);
     EXPECT_EQ(again.used(), 80U);
+}
+
+TEST_F(LedgerTest, WhatAMessageUsedIsThereAfterARestartWheneverItWasTold) {
+    config::CapSet tokens = caps(1000);
+    tokens.front().unit = config::Unit::kTokens;
+    {
+        Process run(path);
+        const auto reserved = [&] {
+            Asking asking(run.ledger->account("alice"), tokens);
+            Decision decision = run.ledger->admit(asking.reserve(100).ask);
+            EXPECT_TRUE(decision.admission);
+            return std::move(decision.admission->reservation);
+        };
+        // The writer does something else until the first one has said what it used.
+        std::atomic<bool> busy = false;
+        std::atomic<bool> told = false;
+        std::thread other([&] {
+            const Result<> done = run.writer->run([&](sqlite::Connection&) -> Result<> {
+                busy = true;
+                EXPECT_TRUE(eventually([&] { return told.load(); }));
+                return {};
+            });
+            EXPECT_TRUE(done);
+        });
+        ASSERT_TRUE(eventually([&] { return busy.load(); }));
+        Reservation before = reserved();
+        before.charge(Amounts{40, 0});
+        told = true;
+        other.join();
+        Reservation behind = reserved();
+        EXPECT_TRUE(run.wait(behind.sequence()));
+        behind.charge(Amounts{7, 0});
+        EXPECT_EQ(run.used(tokens), 47U);
+    }
+    Process again(path);
+    EXPECT_EQ(again.used(tokens), 47U);
 }
 
 Awaitable<void> stand_at_the_gate(
