@@ -16,6 +16,8 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
+#include "system_certificates.hpp"
+
 namespace weir::upstream {
 namespace {
 
@@ -216,9 +218,8 @@ Result<std::shared_ptr<TlsContext>> TlsContext::create(const TlsFiles& files) {
     // "http/1.1": a server that prefers HTTP/2 must not pick it.
     constexpr unsigned char kProtocols[] = {8, 'h', 't', 't', 'p', '/', '1', '.', '1'};
     SSL_CTX_set_alpn_protos(context, kProtocols, sizeof(kProtocols));
-    // Looks at SSL_CERT_FILE and SSL_CERT_DIR too. A missing store is not an error here: then
-    // nothing verifies.
-    SSL_CTX_set_default_verify_paths(context);
+    // A missing store is not an error here: then nothing verifies.
+    trust_system_certificates(*context);
     const auto unreadable = [](std::string_view what, const std::string& file) {
         return fail(
             ErrorCode::kUpstreamConnect,

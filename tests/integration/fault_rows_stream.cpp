@@ -94,8 +94,9 @@ std::vector<Row> streams_that_break() {
          .asked = Asked::kStreamed,
          .does = say(stream_head(), Then::kStay),
          .told = failed("stopped in the middle", 504),
-         .timeouts = "idle: 400ms",
-         .least = 390ms,
+         // Far less than a head waits for its first event.
+         .timeouts = "idle: 200ms",
+         .least = 190ms,
          .tries = {"broke-off", 1, true}},
         // Nobody waits longer for a head than that.
         {.name = "no first event in a second",
