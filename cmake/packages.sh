@@ -7,8 +7,8 @@ set -euo pipefail
 
 group() {
     case $1 in
-    build)
-        echo clang-19 lld-19 cmake ninja-build ccache libboost1.81-dev libssl-dev libsqlite3-dev \
+    build) # llvm-19: what is optimized as a whole needs its ar
+        echo clang-19 lld-19 llvm-19 cmake ninja-build ccache libboost1.81-dev libssl-dev libsqlite3-dev \
             libyaml-cpp-dev nlohmann-json3-dev libsimdjson-dev libfmt-dev libspdlog-dev \
             libcli11-dev libcurl4-openssl-dev libhowardhinnant-date-dev libzstd-dev tzdata \
             ca-certificates
@@ -18,7 +18,7 @@ group() {
             libstdc++6 libdate-tz3 libzstd1 tzdata ca-certificates
         ;;
     test) echo libgtest-dev libgmock-dev python3 curl ;;
-    sanitize) echo libclang-rt-19-dev llvm-19 ;;
+    sanitize) echo libclang-rt-19-dev ;;
     tidy) echo clang-tidy-19 clang-format-19 ;;
     scripts) echo shellcheck git ;;
     sdk) # any npm will do: it may stand without a package of this name
