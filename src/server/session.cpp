@@ -316,11 +316,11 @@ void Session::check_gone() {
     if (state_ != State::kHandling || watcher_ == nullptr || gone_) return;
     pollfd end{socket_.native_handle(), POLLRDHUP, 0};
     const bool ended = ::poll(&end, 1, 0) > 0;  // POLLHUP and POLLERR too
-    // Bytes behind this request (the next one, a line's end too many), and those of a body that is
-    // passed on, make the socket readable for good: then there is nothing to wait for, and the end
-    // behind them is looked for now and then.
-    if (!ended && (has_input() || passes_body_on())) return look_soon();
     if (!ended) {
+        // Bytes behind this request (the next one, a line's end too many), and those of a body that
+        // is passed on, make the socket readable for good: then there is nothing to wait for, and
+        // the end behind them is looked for now and then.
+        if (has_input() || passes_body_on()) return look_soon();
         watching_ = true;
         socket_.async_wait(TcpSocket::wait_read, [self = shared_from_this()](SysError error) {
             self->watching_ = false;

@@ -345,10 +345,11 @@ bool Connection::make_room() {
     return true;
 }
 
-void Connection::give_back_if_slow() noexcept {
-    if (!slow_ || begin_ != end_) return;
+bool Connection::give_back_if_slow() noexcept {
+    if (!slow_ || begin_ != end_) return false;
     buffer_.reset();
     capacity_ = begin_ = end_ = 0;
+    return true;
 }
 
 void Connection::received(std::size_t bytes) noexcept {
@@ -360,8 +361,7 @@ void Connection::received(std::size_t bytes) noexcept {
 }
 
 Awaitable<Connection::Read> Connection::read_more() {
-    if (tls_ == nullptr && slow_ && begin_ == end_) {
-        give_back_if_slow();
+    if (tls_ == nullptr && give_back_if_slow()) {
         const auto [error] = co_await socket_.async_wait(TcpSocket::wait_read, kAwait);
         if (!open_) co_return Read{Read::Kind::kBroken, "closed by us"};
         if (error) co_return Read{Read::Kind::kBroken, error.message()};

@@ -152,7 +152,8 @@ private:
     [[nodiscard]] bool make_room();
     void received(std::size_t bytes) noexcept;
     // Gives the buffer back, if it is empty and the last wait was long: so will the next one be.
-    void give_back_if_slow() noexcept;
+    // False: it was not.
+    bool give_back_if_slow() noexcept;
 
     Executor home_;
     TcpSocket socket_;

@@ -271,10 +271,10 @@ TEST(Replay, IsAsFastAsItCanOrAsItCame) {
         EXPECT_EQ(again.field("x-cache"), "HIT");
         EXPECT_EQ(again.body, first.body);
         if (std::string_view(replay) == "paced") {
-            // Each as long behind the first as it was, and never early. A machine that is busy
-            // may have brought the first ones together, or shown us one late.
+            // Each as long behind the first as it was; never early, and not all at the end. On a
+            // busy machine it was not always 100 ms.
             for (std::size_t i = 1; i < replayed.size(); ++i) {
-                EXPECT_GE(replayed[i] + 150ms, live[i] - live[0]) << i;
+                EXPECT_GE(replayed[i] - replayed[0] + 50ms, live[i] - live[0]) << i;
             }
         } else {
             EXPECT_LT(replayed.back(), 300ms);

@@ -14,9 +14,8 @@ namespace {
 constexpr std::size_t kAtATime = 24;
 constexpr int kAllowed = 99;  // messages in four hours
 constexpr int kAttempts = 3;
-// More than the longest row waits for, also where a sanitizer makes all of them slow; far less than
-// what nobody ends.
-constexpr auto kPatience = 9s;
+// More than the longest row waits for, less than any of the gateway's own timeouts.
+constexpr auto kPatience = 4s;
 
 std::string slug(const std::string& name) {
     std::string out;

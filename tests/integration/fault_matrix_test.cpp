@@ -90,7 +90,7 @@ TEST(FaultMatrix, LeavesNothingBehind) {
     const std::size_t heap = heap_bytes();
     for (std::size_t round = 0; round < kRounds; ++round) {
         matrix.run();
-        EXPECT_LT(matrix.longest(), 9s);
+        EXPECT_LT(matrix.longest(), 4s);
     }
     EXPECT_TRUE(settled(open)) << descriptors() << " " << open;
     if (heap > 0) EXPECT_LE(heap_bytes(), heap + kRounds * matrix.size() * kKeptBytes);

@@ -238,7 +238,7 @@ public:
 
     // Every message up to and including this one is on disk.
     [[nodiscard]] Sequence durable_sequence() const noexcept;
-    // False: gate() knows more.
+    // Whether gate() says true at once, for who has no signal yet. False: gate() tells why.
     [[nodiscard]] bool is_durable(Sequence sequence) const noexcept;
     // The output gate: true once `sequence` is on disk, false if its commit failed (it is refunded
     // then; settling its reservation does nothing). `signal` belongs to the caller and is notified
