@@ -29,7 +29,6 @@ public:
     [[nodiscard]] Found take(std::string_view bytes, std::size_t& used);
     // The head with its final empty line. Points into the bytes given to take(), or inside.
     [[nodiscard]] std::string_view text() const noexcept { return head_; }
-    [[nodiscard]] std::size_t lines() const noexcept { return lines_; }  // the first one included
     [[nodiscard]] const Fault& fault() const noexcept { return fault_; }
     [[nodiscard]] bool started() const noexcept { return started_; }
     void reset() noexcept;

@@ -121,7 +121,6 @@ std::string_view key_of_protocol(const Fields& from) noexcept {
 Fields forwarded_request_fields(const Fields& from) {
     const auto dropped = named_by_connection(from);
     Fields out;
-    out.reserve(from.size());
     for (const Field& field : from) {
         if (!listed(kRequestNames, field.name) && !has_prefix(kRequestPrefixes, field.name)) {
             continue;
@@ -135,7 +134,6 @@ Fields forwarded_request_fields(const Fields& from) {
 Fields forwarded_response_fields(const Fields& from) {
     const auto dropped = named_by_connection(from);
     Fields out;
-    out.reserve(from.size());
     bool has_id = false;
     for (const Field& field : from) {
         if (listed(dropped, field.name)) continue;

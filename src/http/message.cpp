@@ -4,6 +4,8 @@
 
 #include "weir/base/text.hpp"
 
+#include "characters.hpp"
+
 namespace weir::http {
 
 namespace {
@@ -12,36 +14,98 @@ bool same_name(std::string_view a, std::string_view b) noexcept {
 }
 }  // namespace
 
-void Fields::set(std::string_view name, std::string_view value) {
-    const auto first = std::ranges::find_if(fields_, [name](const Field& field) {
-        return same_name(field.name, name);
-    });
-    if (first == fields_.end()) {
-        add(name, value);
-        return;
+void Fields::add(std::string_view name, std::string_view value) {
+    // What a head usually has: growing there step by step moves it all each time.
+    if (places_.capacity() == 0) {
+        places_.reserve(kUsual);
+        text_.reserve(std::max(kUsualBytes, name.size() + value.size() + 4));
     }
-    first->value = value;
-    const auto rest = std::remove_if(first + 1, fields_.end(), [name](const Field& field) {
-        return same_name(field.name, name);
-    });
-    fields_.erase(rest, fields_.end());
+    const Place place{
+        .at = static_cast<std::uint32_t>(text_.size()),
+        .name_size = static_cast<std::uint32_t>(name.size()),
+        .value_size = static_cast<std::uint32_t>(value.size()),
+        .sound = is_token(name) && is_field_value(value)
+    };
+    text_.append(name).append(": ").append(value).append("\r\n");
+    places_.push_back(place);
+    if (!place.sound) ++unsound_;
+}
+
+void Fields::set(std::string_view name, std::string_view value) {
+    const std::size_t first = index_of(name);
+    if (first == size()) return add(name, value);
+    for (std::size_t i = size(); --i > first;) {
+        if (same_name(at(i).name, name)) erase(i);
+    }
+    Place& place = places_[first];
+    text_.replace(place.at + place.name_size + 2, place.value_size, value);
+    // Unsigned arithmetic wraps around to the right place, for a shorter value too.
+    const auto moved = static_cast<std::uint32_t>(value.size()) - place.value_size;
+    place.value_size += moved;
+    for (std::size_t i = first + 1; i < size(); ++i) places_[i].at += moved;
+    if (!place.sound) --unsound_;
+    place.sound = is_token(at(first).name) && is_field_value(value);
+    if (!place.sound) ++unsound_;
 }
 
 void Fields::remove(std::string_view name) {
-    std::erase_if(fields_, [name](const Field& field) { return same_name(field.name, name); });
+    for (std::size_t i = index_of(name); i < size(); i = index_of(name, i)) erase(i);
+}
+
+void Fields::erase(std::size_t index) {
+    const Place place = places_[index];
+    text_.erase(place.at, place.size());
+    places_.erase(places_.begin() + static_cast<std::ptrdiff_t>(index));
+    for (std::size_t i = index; i < size(); ++i) places_[i].at -= place.size();
+    if (!place.sound) --unsound_;
+}
+
+void Fields::clear() noexcept {
+    text_.clear();
+    places_.clear();
+    unsound_ = 0;
+}
+
+Field Fields::at(std::size_t index) const noexcept {
+    const Place& place = places_[index];
+    const std::string_view text = text_;
+    return {
+        text.substr(place.at, place.name_size),
+        text.substr(place.at + place.name_size + 2, place.value_size)
+    };
+}
+
+std::span<char> Fields::value_bytes(std::size_t index) noexcept {
+    const Place& place = places_[index];
+    return std::span(text_).subspan(place.at + place.name_size + 2, place.value_size);
+}
+
+std::size_t Fields::index_of(std::string_view name, std::size_t from) const noexcept {
+    std::size_t i = from;
+    while (i < size() && !(places_[i].name_size == name.size() && iequals(at(i).name, name))) ++i;
+    return i;
 }
 
 std::optional<std::string_view> Fields::find(std::string_view name) const noexcept {
-    for (const Field& field : fields_) {
-        if (same_name(field.name, name)) return field.value;
-    }
-    return std::nullopt;
+    const std::size_t index = index_of(name);
+    if (index == size()) return std::nullopt;
+    return at(index).value;
 }
 
 std::size_t Fields::count(std::string_view name) const noexcept {
-    return static_cast<std::size_t>(std::ranges::count_if(fields_, [name](const Field& field) {
-        return same_name(field.name, name);
-    }));
+    std::size_t count = 0;
+    for (std::size_t i = index_of(name); i < size(); i = index_of(name, i + 1)) ++count;
+    return count;
+}
+
+void Fields::append_to(std::string& out) const {
+    if (unsound_ == 0) {
+        out += text_;
+        return;
+    }
+    for (const Place& place : places_) {
+        if (place.sound) out.append(text_, place.at, place.size());
+    }
 }
 
 std::string_view RequestHead::path() const noexcept {

@@ -198,7 +198,6 @@ struct RequestParser::Impl {
             case HeadGatherer::Found::kWhole:
                 break;
         }
-        sink.head.fields.reserve(std::min(gatherer.lines() - 1, kMaxFields));
         auto fault = reader->read_head(gatherer.text(), false);
         if (!fault) fault = sink.finish();
         const bool done = sink.head.framing != Framing::kChunked && sink.head.content_length == 0;

@@ -112,7 +112,6 @@ struct ResponseParser::Impl {
             case HeadGatherer::Found::kWhole:
                 break;
         }
-        sink.head.fields.reserve(std::min(gatherer.lines() - 1, kMaxFields));
         auto fault = reader->read_head(gatherer.text(), to_head);
         if (!fault) fault = sink.finish(to_head);
         if (!fault && sink.ends_with_head() != reader->done()) {

@@ -118,7 +118,7 @@ bool SecretMask::stands_in(std::string_view text) const noexcept {
     });
 }
 
-void SecretMask::mask_whole(std::string& text) {
+void SecretMask::mask_whole(std::span<char> text) {
     for (const std::string& needle : needles_) {
         char* at = text.data();
         char* const end = at + text.size();
@@ -130,6 +130,11 @@ void SecretMask::mask_whole(std::string& text) {
             seen_ = true;
         }
     }
+}
+
+void SecretMask::mask_values(Fields& fields) {
+    if (!stands_in(fields.text())) return;
+    for (std::size_t i = 0; i < fields.size(); ++i) mask_whole(fields.value_bytes(i));
 }
 
 void SecretMask::mask(std::string& part, bool last) {

@@ -109,10 +109,11 @@ Explained explain_upstream_answer(
     }
     Explained passed{.answer = {}, .code = "upstream_status", .ours = status >= 500};
     passed.answer.status = status;
-    passed.answer.fields = forwarded_response_fields(head.fields);
-    for (Field& field : passed.answer.fields) field.value = redact(field.value, secrets);
-    // In milliseconds it would win over the bounded one, wherever it stands alone too.
     Fields& fields = passed.answer.fields;
+    for (const Field& field : forwarded_response_fields(head.fields)) {
+        fields.add(field.name, redact(field.value, secrets));
+    }
+    // In milliseconds it would win over the bounded one, wherever it stands alone too.
     if (fields.find("retry-after") || fields.find("retry-after-ms")) {
         fields.remove("retry-after-ms");
         fields.set("retry-after", std::to_string(bounded_wait(head.fields).count()));

@@ -14,23 +14,6 @@ namespace weir::http {
 
 namespace {
 
-void append_fields(std::string& out, const Fields& fields) {
-    for (const Field& field : fields) {
-        // A field that could end the head early, or begin another one, is left out.
-        if (!is_token(field.name) || !is_field_value(field.value)) continue;
-        out += field.name;
-        out += ": ";
-        out += field.value;
-        out += "\r\n";
-    }
-}
-
-std::size_t size_of(const Fields& fields) {
-    std::size_t size = 2;
-    for (const Field& field : fields) size += field.name.size() + field.value.size() + 4;
-    return size;
-}
-
 // Bytes that would end the target early go out percent-encoded.
 void append_target(std::string& out, std::string_view target) {
     for (const char c : target) {
@@ -49,22 +32,25 @@ std::string write_request_head(
 ) {
     if (!is_token(method) || target.empty()) throw std::logic_error("request line is malformed");
     std::string out;
-    out.reserve(method.size() + target.size() + 12 + size_of(fields));
+    out.reserve(method.size() + target.size() + 14 + fields.text().size());
     out += method;
     out += ' ';
     append_target(out, target);
     out += " HTTP/1.1\r\n";
-    append_fields(out, fields);
+    fields.append_to(out);
     out += "\r\n";
     return out;
 }
 
 std::string write_response_head(
-    int minor_version, int status, std::initializer_list<const Fields*> lists
+    int minor_version,
+    int status,
+    std::initializer_list<const Fields*> lists,
+    std::string_view lines
 ) {
     const std::string_view reason = reason_phrase(status);
-    std::size_t size = 16 + reason.size();
-    for (const Fields* const fields : lists) size += size_of(*fields);
+    std::size_t size = 18 + reason.size() + lines.size();
+    for (const Fields* const fields : lists) size += fields->text().size();
     std::string out;
     out.reserve(size);
     out += minor_version == 0 ? "HTTP/1.0 " : "HTTP/1.1 ";
@@ -72,7 +58,8 @@ std::string write_response_head(
     out += ' ';
     out += reason;
     out += "\r\n";
-    for (const Fields* const fields : lists) append_fields(out, *fields);
+    for (const Fields* const fields : lists) fields->append_to(out);
+    out += lines;
     out += "\r\n";
     return out;
 }

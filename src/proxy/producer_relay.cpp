@@ -56,7 +56,7 @@ void Producer::publish_head(std::optional<std::uint64_t> content_length, bool ev
     cache::FlightHead head;
     head.status = call_->head().status;
     head.fields = http::forwarded_response_fields(call_->head().fields);
-    for (http::Field& field : head.fields) mask_.mask_whole(field.value);
+    mask_.mask_values(head.fields);
     const int status = call_->head().status;
     name_attempt(std::to_string(status));
     head.fields.set("x-weir-attempts", attempts_);

@@ -224,7 +224,7 @@ SocketDialler::dial_one(
     dialled->fields = http::forwarded_response_fields(answer.head.fields);
     dialled->protocol = answer.head.fields.find("sec-websocket-protocol").value_or("");
     for (http::SecretMask& mask : dialled->masks) {
-        for (http::Field& field : dialled->fields) mask.mask_whole(field.value);
+        mask.mask_values(dialled->fields);
         mask.mask_whole(dialled->protocol);
     }
     co_return dialled;

@@ -47,19 +47,23 @@ std::string Session::make_head(
     const auto has = [&](std::string_view name) {
         return fields.find(name) || more_fields_.find(name);
     };
-    http::Fields own;
-    if (!has("x-request-id")) own.add("x-request-id", id_);
-    if (!has("date")) own.add("date", http::http_date());
+    std::string own;
+    own.reserve(160);
+    const auto add = [&own](std::string_view name, std::string_view value) {
+        own.append(name).append(": ").append(value).append("\r\n");
+    };
+    if (!has("x-request-id")) add("x-request-id", id_);
+    if (!has("date")) add("date", http::http_date());
     if (content_length && status != 204 && status != 304) {
-        own.add("content-length", std::to_string(*content_length));
+        add("content-length", std::to_string(*content_length));
     }
-    if (chunked_) own.add("transfer-encoding", "chunked");
+    if (chunked_) add("transfer-encoding", "chunked");
     if (!keep_alive_) {
-        own.add("connection", "close");
+        add("connection", "close");
     } else if (old_client) {
-        own.add("connection", "keep-alive");
+        add("connection", "keep-alive");
     }
-    return http::write_response_head(1, status, {&fields, &more_fields_, &own});
+    return http::write_response_head(1, status, {&fields, &more_fields_}, own);
 }
 
 // Refused before its body was read: a small body that has arrived as well is read over, and the

@@ -28,7 +28,9 @@ struct Seen {
 inline std::string describe(const RequestHead& head, const std::string& body) {
     std::string out = head.method + ' ' + head.target;
     out += "|1." + std::to_string(head.minor_version);
-    for (const Field& field : head.fields) out += '|' + field.name + '=' + field.value;
+    for (const Field& field : head.fields) {
+        out.append("|").append(field.name).append("=").append(field.value);
+    }
     out += "|framing=" + std::to_string(static_cast<int>(head.framing));
     out += "|length=" + std::to_string(head.content_length);
     out += head.keep_alive ? "|keep" : "|close";

@@ -36,8 +36,8 @@ TEST(ForwardedRequest, PassesWhatUpstreamsUse) {
           "session_id"}) {
         const Fields out = forwarded_request_fields(make({{name, "v"}}));
         ASSERT_EQ(out.size(), 1u) << name;
-        EXPECT_EQ(out.begin()->name, name);
-        EXPECT_EQ(out.begin()->value, "v");
+        EXPECT_EQ((*out.begin()).name, name);
+        EXPECT_EQ((*out.begin()).value, "v");
     }
 }
 
@@ -73,13 +73,13 @@ TEST(ForwardedRequest, DropsWhatConnectionNames) {
          {"Accept", "c"}}
     ));
     ASSERT_EQ(out.size(), 1u);
-    EXPECT_EQ(out.begin()->name, "Accept");
+    EXPECT_EQ((*out.begin()).name, "Accept");
 }
 
 TEST(ForwardedRequest, KeepsRepeatedFieldsInOrder) {
     const Fields out = forwarded_request_fields(make({{"openai-beta", "a"}, {"OpenAI-Beta", "b"}}));
     ASSERT_EQ(out.size(), 2u);
-    EXPECT_EQ(out.begin()->value, "a");
+    EXPECT_EQ((*out.begin()).value, "a");
 }
 
 TEST(ForwardedResponse, PassesContentAndHidesTheAccount) {

@@ -223,7 +223,7 @@ TEST(RequestParser, HeadKeepsFieldsInOrderAsSent) {
     EXPECT_EQ(head.minor_version, 1);
     EXPECT_EQ(head.framing, Framing::kNone);
     ASSERT_EQ(head.fields.size(), 2u);
-    EXPECT_EQ(head.fields.begin()->name, "Host");
+    EXPECT_EQ((*head.fields.begin()).name, "Host");
     EXPECT_EQ(head.fields.find("a"), "b");
 }
 

@@ -61,7 +61,9 @@ Answer read_answer(
         out.status = head.status;
         out.framing = head.framing;
         out.keep_alive = head.keep_alive;
-        for (const Field& field : head.fields) out.fields += field.name + '=' + field.value + ';';
+        for (const Field& field : head.fields) {
+            out.fields.append(field.name).append("=").append(field.value).append(";");
+        }
     }
     return out;
 }

@@ -101,5 +101,27 @@ TEST(SecretMask, HoldsNothingElseBack) {
     EXPECT_EQ(part, "anything");
 }
 
+TEST(SecretMask, CoversValuesAndNothingAcrossThem) {
+    const std::string secret(kSecret);
+    Fields fields;
+    fields.add("x-before", "b");
+    fields.add("x-debug", "key " + secret + " of " + secret);
+    fields.add("x-behind", "c");
+    SecretMask mask(kSecret);
+    mask.mask_values(fields);
+    EXPECT_TRUE(mask.seen());
+    const std::string stars(secret.size(), '*');
+    EXPECT_EQ(fields.find("x-debug"), "key " + stars + " of " + stars);
+    EXPECT_EQ(fields.find("x-before"), "b");
+    EXPECT_EQ(fields.find("x-behind"), "c");
+
+    Fields apart;
+    apart.add("x-name", "first half");
+    SecretMask across("name: first");  // stands in the head's text, not in a value
+    across.mask_values(apart);
+    EXPECT_FALSE(across.seen());
+    EXPECT_EQ(apart.find("x-name"), "first half");
+}
+
 }  // namespace
 }  // namespace weir::http

@@ -173,7 +173,9 @@ TEST_F(ChannelTest, CredentialsAreOfTheUpstreamsKind) {
         out.add("x-api-key", "of-a-client");
         upstream::add_own_fields(out, upstream, key);
         std::string all;
-        for (const http::Field& field : out) all += field.name + "=" + field.value + ";";
+        for (const http::Field& field : out) {
+            all.append(field.name).append("=").append(field.value).append(";");
+        }
         return all;
     };
     EXPECT_EQ(fields(config::Kind::kOpenAi, 1), "Authorization=Bearer second;x-extra=1;");

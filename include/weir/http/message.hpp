@@ -3,7 +3,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -11,37 +13,88 @@
 
 namespace weir::http {
 
+// One field of a list: views that live until the list is changed.
 struct Field {
-    std::string name;   // as sent
-    std::string value;  // without surrounding blanks
+    std::string_view name;   // as sent
+    std::string_view value;  // without surrounding blanks
 };
 
-// Fields in their order. Looking up ignores case.
+// Fields in their order, as the bytes that they are on the wire: a head is copied, written and
+// searched for secrets in one piece. Looking up ignores case. What is given to a call must not be a
+// view into this list, but for add().
 class Fields {
 public:
-    void add(std::string_view name, std::string_view value) {
-        // What a head usually has: growing there step by step moves them all each time.
-        if (fields_.capacity() == 0) fields_.reserve(kUsual);
-        fields_.emplace_back(std::string(name), std::string(value));
-    }
+    class Iterator;
+
+    void add(std::string_view name, std::string_view value);
     void set(std::string_view name, std::string_view value);  // replaces all of that name
     void remove(std::string_view name);
     // The first value of that name.
     [[nodiscard]] std::optional<std::string_view> find(std::string_view name) const noexcept;
     [[nodiscard]] std::size_t count(std::string_view name) const noexcept;
-    [[nodiscard]] bool empty() const noexcept { return fields_.empty(); }
-    [[nodiscard]] auto begin() noexcept { return fields_.begin(); }
-    [[nodiscard]] auto end() noexcept { return fields_.end(); }
-    [[nodiscard]] auto begin() const noexcept { return fields_.begin(); }
-    [[nodiscard]] auto end() const noexcept { return fields_.end(); }
-    [[nodiscard]] std::size_t size() const noexcept { return fields_.size(); }
-    void clear() noexcept { fields_.clear(); }
-    void reserve(std::size_t fields) { fields_.reserve(fields); }
+    [[nodiscard]] bool empty() const noexcept { return places_.empty(); }
+    [[nodiscard]] std::size_t size() const noexcept { return places_.size(); }
+    [[nodiscard]] Iterator begin() const noexcept;
+    [[nodiscard]] Iterator end() const noexcept;
+    void clear() noexcept;
+    // Appends "name: value" and a line's end for each. A field that could end the head early, or
+    // begin another one, is left out.
+    void append_to(std::string& out) const;
+    // What append_to() appends, and what it leaves out.
+    [[nodiscard]] std::string_view text() const noexcept { return text_; }
+    // For what is written over. REQUIRES: what is written may stand in a value.
+    [[nodiscard]] std::span<char> value_bytes(std::size_t index) noexcept;
 
 private:
+    struct Place {
+        std::uint32_t at;
+        std::uint32_t name_size;
+        std::uint32_t value_size;
+        bool sound;  // may go out
+        [[nodiscard]] std::uint32_t size() const noexcept { return name_size + value_size + 4; }
+    };
+    static constexpr std::size_t kUsualBytes = 480;
     static constexpr std::size_t kUsual = 12;
-    std::vector<Field> fields_;
+
+    [[nodiscard]] Field at(std::size_t index) const noexcept;
+    [[nodiscard]] std::size_t index_of(std::string_view name, std::size_t from = 0) const noexcept;
+    void erase(std::size_t index);
+
+    std::string text_;
+    std::vector<Place> places_;
+    std::size_t unsound_ = 0;
 };
+
+class Fields::Iterator {
+public:
+    using iterator_concept = std::forward_iterator_tag;
+    using iterator_category = std::input_iterator_tag;
+    using value_type = Field;
+    using difference_type = std::ptrdiff_t;
+
+    Iterator() noexcept = default;
+    Iterator(const Fields& fields, std::size_t index) noexcept : fields_(&fields), index_(index) {}
+    [[nodiscard]] Field operator*() const noexcept { return fields_->at(index_); }
+    Iterator& operator++() noexcept {
+        ++index_;
+        return *this;
+    }
+    Iterator operator++(int) noexcept { return {*fields_, index_++}; }
+    friend bool operator==(const Iterator& a, const Iterator& b) noexcept {
+        return a.index_ == b.index_;
+    }
+
+private:
+    const Fields* fields_ = nullptr;
+    std::size_t index_ = 0;
+};
+
+inline Fields::Iterator Fields::begin() const noexcept {
+    return {*this, 0};
+}
+inline Fields::Iterator Fields::end() const noexcept {
+    return {*this, size()};
+}
 
 // How the end of a body is known.
 enum class Framing : std::uint8_t { kNone, kLength, kChunked, kUntilClose };

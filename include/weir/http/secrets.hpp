@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "weir/http/message.hpp"
+
 namespace weir::http {
 
 // Keys shorter than this would black out common words; they are left alone.
@@ -29,7 +31,8 @@ public:
     void mask(std::string& part, bool last);
     [[nodiscard]] bool stands_in(std::string_view text) const noexcept;
     // A text of its own, such as a field's value.
-    void mask_whole(std::string& text);
+    void mask_whole(std::span<char> text);
+    void mask_values(Fields& fields);
     // It was there.
     [[nodiscard]] bool seen() const noexcept { return seen_; }
 

@@ -13,10 +13,13 @@ namespace weir::http {
 [[nodiscard]] std::string write_request_head(
     std::string_view method, std::string_view target, const Fields& fields
 );
-// One list of fields behind the other. Adds nothing: framing and connection fields are the
-// caller's.
+// One list of fields behind the other, then `lines`: whole ones, of fields that the caller vouches
+// for. Adds nothing: framing and connection fields are the caller's.
 [[nodiscard]] std::string write_response_head(
-    int minor_version, int status, std::initializer_list<const Fields*> lists
+    int minor_version,
+    int status,
+    std::initializer_list<const Fields*> lists,
+    std::string_view lines = {}
 );
 // Appends "<hex>\r\n" + bytes + "\r\n". REQUIRES: bytes is not empty.
 void append_chunk(std::string& out, std::string_view bytes);
