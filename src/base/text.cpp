@@ -140,18 +140,32 @@ std::optional<std::chrono::microseconds> parse_duration(std::string_view text) {
     return std::chrono::microseconds(std::llround(total));
 }
 
+namespace {
+
+// What is so many units of 10^-digits, without zeros behind.
+std::string decimal(std::int64_t units, int digits) {
+    std::string text = std::to_string(units);
+    const auto behind = static_cast<std::size_t>(digits);
+    if (text.size() <= behind) text.insert(0, behind + 1 - text.size(), '0');
+    text.insert(text.size() - behind, 1, '.');
+    text.resize(text.find_last_not_of('0') + 1);
+    if (text.back() == '.') text.pop_back();
+    return text;
+}
+
+}  // namespace
+
 std::string go_duration(std::chrono::microseconds span) {
     const std::int64_t us = std::max<std::int64_t>(span.count(), 0);
     if (us == 0) return "0s";
     if (us < 1'000) return std::to_string(us) + "µs";
-    if (us < 1'000'000) return trimmed_decimal(static_cast<double>(us) / 1e3) + "ms";
+    if (us < 1'000'000) return decimal(us, 3) + "ms";
     const std::int64_t hours = us / 3'600'000'000;
     const std::int64_t minutes = us / 60'000'000 % 60;
-    const double seconds = static_cast<double>(us % 60'000'000) / 1e6;
     std::string text;
     if (hours > 0) text += std::to_string(hours) + "h";
     if (hours > 0 || minutes > 0) text += std::to_string(minutes) + "m";
-    return text + trimmed_decimal(seconds) + "s";
+    return text + decimal(us % 60'000'000, 6) + "s";
 }
 
 std::string human_duration(std::chrono::microseconds span) {

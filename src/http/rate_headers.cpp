@@ -1,6 +1,8 @@
 #include "weir/http/rate_headers.hpp"
 
 #include <algorithm>
+#include <charconv>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -13,24 +15,32 @@ namespace {
 // Largest integer of Structured Fields (RFC 9651 3.3.1).
 constexpr std::uint64_t kMaxInteger = 999'999'999'999'999;
 
+void append_number(std::string& out, std::uint64_t value) {
+    char digits[20];
+    out.append(digits, std::to_chars(digits, digits + sizeof digits, value).ptr);
+}
+
+std::string_view number_in(std::span<char> room, std::uint64_t value) {
+    return {room.data(), std::to_chars(room.data(), room.data() + room.size(), value).ptr};
+}
+
 // An sf-string: printable ASCII only, quote and backslash escaped.
-std::string quoted(std::string_view text) {
-    std::string out = "\"";
+void append_quoted(std::string& out, std::string_view text) {
+    out += '"';
     for (const char c : text) {
         if (c == '"' || c == '\\') out += '\\';
         out += c >= ' ' && c < 0x7f ? c : '?';
     }
     out += '"';
-    return out;
 }
 
-std::string integer(std::uint64_t value) {
-    return std::to_string(std::min(value, kMaxInteger));
+void append_integer(std::string& out, std::uint64_t value) {
+    append_number(out, std::min(value, kMaxInteger));
 }
 
-std::string seconds_up(std::chrono::microseconds span) {
+void append_seconds_up(std::string& out, std::chrono::microseconds span) {
     const auto seconds = std::chrono::ceil<std::chrono::seconds>(span).count();
-    return integer(static_cast<std::uint64_t>(std::max<std::int64_t>(seconds, 0)));
+    append_integer(out, static_cast<std::uint64_t>(std::max<std::int64_t>(seconds, 0)));
 }
 
 std::uint64_t shown_amount(RateUnit unit, std::uint64_t amount) {
@@ -52,11 +62,26 @@ std::string_view unit_parameter(RateUnit unit) {
     return "";
 }
 
-// A name that none of `others` has, so that a policy and its state find each other.
-std::string own_name(std::string name, std::span<const std::string> others) {
-    std::string own = name;
-    for (std::size_t i = 2; std::ranges::find(others, own) != others.end(); ++i) {
-        own = name.substr(0, name.size() - 1) + " (" + std::to_string(i) + ")\"";
+// Where in a text a cap's name stands, its quotes included.
+struct Name {
+    std::size_t at;
+    std::size_t size;
+    [[nodiscard]] std::string_view in(std::string_view text) const { return text.substr(at, size); }
+};
+
+// Appends a name that none of `others` has, so that a policy and its state find each other.
+Name append_own_name(std::string& out, std::string_view name, std::span<const Name> others) {
+    Name own{out.size(), 0};
+    append_quoted(out, name);
+    const std::size_t quote = out.size() - 1;
+    own.size = out.size() - own.at;
+    const auto taken = [&](const Name& other) { return other.in(out) == own.in(out); };
+    for (std::size_t i = 2; std::ranges::any_of(others, taken); ++i) {
+        out.resize(quote);
+        out += " (";
+        append_number(out, i);
+        out += ")\"";
+        own.size = out.size() - own.at;
     }
     return own;
 }
@@ -75,31 +100,48 @@ const RateState* tightest_of(std::span<const RateState> caps, RateUnit unit) {
     return tightest;
 }
 
-void add_openai_headers(Fields& fields, std::span<const RateState> caps, RateUnit unit) {
-    const RateState* const tightest = tightest_of(caps, unit);
-    if (tightest == nullptr) return;
-    const std::string_view what_of = unit == RateUnit::kTokens ? "-tokens" : "-requests";
-    const auto name = [what_of](std::string_view what) {
-        return std::string("x-ratelimit-").append(what).append(what_of);
-    };
-    fields.add(name("limit"), std::to_string(tightest->limit));
-    fields.add(name("remaining"), std::to_string(tightest->remaining));
-    fields.add(name("reset"), go_duration(std::max(tightest->full_reset, {})));
+struct Triple {
+    std::string_view limit, remaining, reset;
+};
+
+constexpr Triple kOpenAiRequests = {
+    "x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"
+};
+constexpr Triple kOpenAiTokens = {
+    "x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"
+};
+constexpr Triple kAnthropicRequests = {
+    "anthropic-ratelimit-requests-limit",
+    "anthropic-ratelimit-requests-remaining",
+    "anthropic-ratelimit-requests-reset"
+};
+constexpr Triple kAnthropicTokens = {
+    "anthropic-ratelimit-tokens-limit",
+    "anthropic-ratelimit-tokens-remaining",
+    "anthropic-ratelimit-tokens-reset"
+};
+
+const Triple& names_of(Api api, RateUnit unit) {
+    const bool tokens = unit == RateUnit::kTokens;
+    if (api == Api::kAnthropic) return tokens ? kAnthropicTokens : kAnthropicRequests;
+    return tokens ? kOpenAiTokens : kOpenAiRequests;
 }
 
-void add_anthropic_headers(
-    Fields& fields, std::span<const RateState> caps, RateUnit unit, WallTime now
+void add_tightest(
+    Fields& fields, std::span<const RateState> caps, Api api, RateUnit unit, WallTime now
 ) {
     const RateState* const tightest = tightest_of(caps, unit);
     if (tightest == nullptr) return;
-    const std::string_view of_what = unit == RateUnit::kTokens ? "tokens-" : "requests-";
-    const auto name = [of_what](std::string_view what) {
-        return std::string("anthropic-ratelimit-").append(of_what).append(what);
-    };
-    const WallTime full = now + std::max(tightest->full_reset, {});
-    fields.add(name("limit"), std::to_string(tightest->limit));
-    fields.add(name("remaining"), std::to_string(tightest->remaining));
-    fields.add(name("reset"), iso_time(std::chrono::ceil<std::chrono::seconds>(full)));
+    const Triple& names = names_of(api, unit);
+    char digits[20];
+    fields.add(names.limit, number_in(digits, tightest->limit));
+    fields.add(names.remaining, number_in(digits, tightest->remaining));
+    const std::chrono::microseconds reset = std::max(tightest->full_reset, {});
+    if (api == Api::kAnthropic) {
+        fields.add(names.reset, iso_time(std::chrono::ceil<std::chrono::seconds>(now + reset)));
+    } else {
+        fields.add(names.reset, go_duration(reset));
+    }
 }
 
 }  // namespace
@@ -107,28 +149,36 @@ void add_anthropic_headers(
 void add_rate_headers(Fields& fields, std::span<const RateState> caps, Api api, WallTime now) {
     if (caps.empty()) return;
     for (const RateUnit unit : {RateUnit::kRequests, RateUnit::kTokens}) {
-        if (api == Api::kAnthropic) {
-            add_anthropic_headers(fields, caps, unit, now);
-        } else {
-            add_openai_headers(fields, caps, unit);
-        }
+        add_tightest(fields, caps, api, unit, now);
     }
+    constexpr std::size_t kUsualBytes = 64;
     std::string policy;
     std::string state;
-    std::vector<std::string> names;
+    policy.reserve(caps.size() * kUsualBytes);
+    state.reserve(caps.size() * kUsualBytes);
+    std::vector<Name> names;
     names.reserve(caps.size());
     for (const RateState& cap : caps) {
         if (!policy.empty()) {
             policy += ", ";
             state += ", ";
         }
-        names.push_back(own_name(quoted(cap.name), names));
-        const std::string& name = names.back();
-        policy.append(name).append(";q=").append(integer(shown_amount(cap.unit, cap.limit)));
-        if (cap.window.count() > 0) policy.append(";w=").append(seconds_up(cap.window));
+        const Name name = append_own_name(policy, cap.name, names);
+        names.push_back(name);
+        state += name.in(policy);
+        policy += ";q=";
+        append_integer(policy, shown_amount(cap.unit, cap.limit));
+        if (cap.window.count() > 0) {
+            policy += ";w=";
+            append_seconds_up(policy, cap.window);
+        }
         policy += unit_parameter(cap.unit);
-        state.append(name).append(";r=").append(integer(shown_amount(cap.unit, cap.remaining)));
-        if (cap.next_free.count() > 0) state.append(";t=").append(seconds_up(cap.next_free));
+        state += ";r=";
+        append_integer(state, shown_amount(cap.unit, cap.remaining));
+        if (cap.next_free.count() > 0) {
+            state += ";t=";
+            append_seconds_up(state, cap.next_free);
+        }
     }
     fields.add("ratelimit-policy", policy);
     fields.add("ratelimit", state);

@@ -291,9 +291,22 @@ void Account::add(const Entry& entry) {
 }
 
 std::size_t Account::find(Sequence sequence) const {
-    const auto live = std::next(entries_.begin(), offset(front_));
-    const auto found =
-        std::ranges::lower_bound(live, entries_.end(), sequence, {}, &Entry::sequence);
+    // From behind, in steps that double: what is looked for is nearly always among the newest, and
+    // a search from the middle of half a million looks at twenty places that nobody has looked at.
+    std::size_t begin = entries_.size();
+    std::size_t end = begin;
+    for (std::size_t step = 1; begin > front_; step *= 2) {
+        end = begin;
+        begin -= std::min(step, begin - front_);
+        if (entries_[begin].sequence <= sequence) break;
+    }
+    const auto found = std::ranges::lower_bound(
+        std::next(entries_.begin(), offset(begin)),
+        std::next(entries_.begin(), offset(end)),
+        sequence,
+        {},
+        &Entry::sequence
+    );
     if (found == entries_.end() || found->sequence != sequence || found->gone) {
         return entries_.size();
     }
