@@ -71,10 +71,12 @@ void DigestFilter::complete() {
     old = std::exchange(bits_, std::exchange(next_, {}));
 }
 
-void DigestFilter::add(const Digest& digest) {
+bool DigestFilter::add(const Digest& digest) {
     const MutexLock lock(mutex_);
+    const bool held = bits_.may_hold(digest);
     bits_.add(digest);
     next_.add(digest);
+    return held;
 }
 
 bool DigestFilter::may_hold(const Digest& digest) const {

@@ -22,8 +22,8 @@ public:
     // All rows were read.
     void complete();
 
-    // It is about to be stored.
-    void add(const Digest& digest);
+    // It is about to be stored. False: it surely was not there.
+    bool add(const Digest& digest);
     [[nodiscard]] bool may_hold(const Digest& digest) const;
     // More than it was made for: it says maybe too often.
     [[nodiscard]] bool worn() const;

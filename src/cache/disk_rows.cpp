@@ -91,6 +91,7 @@ void DiskRows::disconnect() noexcept {
 void DiskRows::begin() noexcept {
     evicted_ = 0;
     changed_ = false;
+    used_at_most_.reset();
 }
 
 Result<bool> DiskRows::finish() {
@@ -183,10 +184,13 @@ std::int64_t DiskRows::cost(std::uint64_t bytes) const noexcept {
 }
 
 Result<std::int64_t> DiskRows::make_room(std::int64_t wanted_bytes, std::uint64_t max_bytes) {
+    const auto most = static_cast<std::int64_t>(max_bytes);
+    if (used_at_most_ && most - *used_at_most_ >= wanted_bytes) return most - *used_at_most_;
     for (;;) {
         const Result<std::int64_t> used = used_bytes();
         if (!used) return used;
-        const std::int64_t room = static_cast<std::int64_t>(max_bytes) - *used;
+        used_at_most_ = *used;
+        const std::int64_t room = most - *used;
         if (room >= wanted_bytes || evicted_enough()) return room;
         sqlite::Statement& oldest = statements_->oldest;
         const Result<bool> found = oldest.step();
@@ -203,11 +207,14 @@ Result<std::int64_t> DiskRows::make_room(std::int64_t wanted_bytes, std::uint64_
 }
 
 Result<> DiskRows::insert(
-    const Digest& hash, const Entry& entry, std::string_view packed, std::int64_t now_s
+    const Digest& hash, const Entry& entry, std::string_view packed, std::int64_t now_s, Place place
 ) {
-    if (const Result<bool> removed = remove(hash); !removed) {
-        return std::unexpected(removed.error());
+    if (place == Place::kMayBeThere) {
+        if (const Result<bool> removed = remove(hash); !removed) {
+            return std::unexpected(removed.error());
+        }
     }
+    if (used_at_most_) *used_at_most_ += cost(packed.size());
     const auto size = static_cast<std::int64_t>(packed.size());
     sqlite::Statement& row = statements_->insert_entry;
     row.bind_blob(1, as_blob(hash))

@@ -57,9 +57,15 @@ public:
     // Evicts what was used longest ago until `wanted_bytes` of `max_bytes` are free, all is gone,
     // or evicted_enough(). What is free then.
     Result<std::int64_t> make_room(std::int64_t wanted_bytes, std::uint64_t max_bytes);
-    // Replaces the row of the same hash. `packed`: the entry as its body will be.
+    // Replaces the row of the same hash, or REQUIRES that there is none. `packed`: the entry as its
+    // body will be.
+    enum class Place : std::uint8_t { kMayBeThere, kNew };
     Result<> insert(
-        const Digest& hash, const Entry& entry, std::string_view packed, std::int64_t now_s
+        const Digest& hash,
+        const Entry& entry,
+        std::string_view packed,
+        std::int64_t now_s,
+        Place place
     );
     // Free pages go back to the file system. False: there are few.
     Result<bool> give_back_pages();
@@ -92,6 +98,9 @@ private:
     Totals totals_;
     bool changed_ = false;  // since begin()
     std::uint64_t evicted_ = 0;
+    // At least what the file uses, as long as rows are only put in: to ask SQLite before each of
+    // them costs as much as a quarter of putting it in. Since begin(); unknown until it is asked.
+    std::optional<std::int64_t> used_at_most_;
     std::int64_t page_size_ = 4096;
 };
 

@@ -47,10 +47,10 @@ DiskWriter::Queued DiskWriter::store(const Digest& hash, EntryPtr entry) {
         return Queued::kDropped;
     }
     // With the lock: whoever begins a reading finds it in the filter or in the queue.
-    filter_.add(hash);
+    const bool may_be_there = filter_.add(hash);
     replaced = std::exchange(pending_[hash], entry);
     pending_count_ = pending_.size();
-    queue_.push_back({hash, std::move(entry), bytes});
+    queue_.push_back({hash, std::move(entry), bytes, may_be_there});
     queued_bytes_ += bytes;
     if (queue_.size() >= kManyItems || queued_bytes_ >= kManyBytes) {
         flush_ = true;
@@ -285,9 +285,16 @@ Result<bool> DiskWriter::insert_queued(std::int64_t now_s) {
         bytes += writing_.back().bytes;
         any = true;
         const Item& item = writing_.back();
-        if (Result<> done = rows_.insert(item.hash, *item.entry, packed_.bytes, now_s); !done) {
-            return std::unexpected(std::move(done.error()));
-        }
+        // Of another file than the first the filter was told nothing.
+        const bool is_new = !item.may_be_there && epoch_ == 1;
+        const Result<> done = rows_.insert(
+            item.hash,
+            *item.entry,
+            packed_.bytes,
+            now_s,
+            is_new ? DiskRows::Place::kNew : DiskRows::Place::kMayBeThere
+        );
+        if (!done) return std::unexpected(done.error());
     }
     const MutexLock lock(mutex_);
     if (queue_.empty()) {

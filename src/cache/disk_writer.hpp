@@ -88,7 +88,8 @@ private:
     struct Item {
         Digest hash{};
         EntryPtr entry;
-        std::uint64_t bytes = 0;  // of the entry, for the queue's bound
+        std::uint64_t bytes = 0;   // of the entry, for the queue's bound
+        bool may_be_there = true;  // in the file, or before it in the queue
     };
     struct Packed {
         EntryPtr of;

@@ -12,9 +12,11 @@ constexpr std::uint64_t kFormat = 3;
 constexpr std::size_t kIntegerBytes = 8;
 
 void put_integer(std::string& out, std::uint64_t value) {
+    char bytes[kIntegerBytes];
     for (std::size_t i = 0; i < kIntegerBytes; ++i) {
-        out.push_back(static_cast<char>(value >> (8 * i) & 0xff));
+        bytes[i] = static_cast<char>(value >> (8 * i) & 0xff);
     }
+    out.append(bytes, kIntegerBytes);
 }
 
 void put_text(std::string& out, std::string_view text) {

@@ -36,6 +36,16 @@ TEST(DigestFilter, SaysMaybeUntilTheFileWasRead) {
         << "also what came before the end of the reading";
 }
 
+TEST(DigestFilter, AddingTellsWhatSurelyWasNotThere) {
+    DigestFilter filter;
+    filter.begin(0);
+    EXPECT_TRUE(filter.add(sha256("early"))) << "the file may have it";
+    filter.complete();
+    EXPECT_TRUE(filter.add(sha256("early")));
+    EXPECT_FALSE(filter.add(sha256("new")));
+    EXPECT_TRUE(filter.add(sha256("new")));
+}
+
 TEST(DigestFilter, DeniesNothingThatItWasToldAndMostOfTheRest) {
     const std::vector<Digest> read = digests("read", 100'000);
     const std::vector<Digest> stored = digests("stored", 100'000);
