@@ -292,7 +292,9 @@ Proxy::Problem Proxy::ask_for(
     x.body = std::make_shared<const Buffer>(std::move(*rewritten));
     x.refusal.reset();  // that was another model's; so are the caps
     x.caps_known = false;
-    return classify(x, head, worker_.shared.stored_responses);
+    if (auto problem = begin_classify(x, head)) return problem;
+    if (auto problem = read_request(x, head)) return problem;
+    return end_classify(x, head, worker_.shared.stored_responses);
 }
 
 // A cap is used up: the models that it, and the caps of these, name instead are asked in turn.

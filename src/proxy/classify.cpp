@@ -48,6 +48,8 @@ std::optional<http::ApiError> read_form(Exchange& x, const http::RequestHead& he
     return std::nullopt;
 }
 
+}  // namespace
+
 // What the body is, by the endpoint's row of the table.
 std::optional<http::ApiError> read_request(Exchange& x, const http::RequestHead& head) {
     x.json = {};
@@ -68,8 +70,6 @@ std::optional<http::ApiError> read_request(Exchange& x, const http::RequestHead&
     }
     return read_json(x, x.storable);
 }
-
-}  // namespace
 
 std::optional<http::ApiError> check_kinds(const Member& member, bool image, bool audio, bool file) {
     const config::Inputs& inputs = member.plan->inputs;
@@ -189,9 +189,7 @@ std::optional<http::ApiError> authenticate(Exchange& x, const http::RequestHead&
     return std::nullopt;
 }
 
-std::optional<http::ApiError> classify(
-    Exchange& x, const http::RequestHead& head, const StoredResponses& stored
-) {
+std::optional<http::ApiError> begin_classify(Exchange& x, const http::RequestHead& head) {
     const config::Plan& plan = *x.member->plan;
     const std::size_t bytes = x.body ? x.body->size() : 0;
     if (plan.max_input_bytes > 0 && bytes > plan.max_input_bytes) {
@@ -204,7 +202,12 @@ std::optional<http::ApiError> classify(
     const bool cacheable = x.endpoint->cacheable && cache.enabled;
     const bool small = bytes <= cache.max_request_bytes;
     x.storable = cacheable && small && !x.control.no_store;
-    if (auto problem = read_request(x, head)) return problem;
+    return std::nullopt;
+}
+
+std::optional<http::ApiError> end_classify(
+    Exchange& x, const http::RequestHead& head, const StoredResponses& stored
+) {
     if (auto problem =
             check_kinds(*x.member, x.json.has_image, x.json.has_audio, x.json.has_file)) {
         return problem;

@@ -22,6 +22,8 @@ namespace weir::proxy {
 namespace {
 
 constexpr std::uint64_t kLagBytes = 256 << 10;
+// Looking at so much takes half a millisecond, or two if it is hashed: another thread's work.
+constexpr std::size_t kLongBody = 2 << 20;
 
 std::string_view name_of(CacheUse use) noexcept {
     switch (use) {
@@ -185,8 +187,16 @@ Awaitable<Proxy::Problem> Proxy::run(Exchange& x, ClientStream& client) {
         co_return std::nullopt;
     }
 
-    if (auto problem = classify(x, head, worker_.shared.stored_responses)) co_return problem;
-    Problem problem = co_await answer(x, client, signal);
+    if (auto refused = begin_classify(x, head)) co_return refused;
+    Problem problem;
+    if (x.body && x.body->size() >= kLongBody) {
+        co_await worker_.aside([&] { problem = read_request(x, head); });
+    } else {
+        problem = read_request(x, head);
+    }
+    if (problem) co_return problem;
+    if (auto refused = end_classify(x, head, worker_.shared.stored_responses)) co_return refused;
+    problem = co_await answer(x, client, signal);
     if (!problem || !x.refusal) co_return problem;
     co_return co_await fall_back(x, client, signal, std::move(*problem));
 }

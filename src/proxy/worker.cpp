@@ -1,8 +1,27 @@
 #include "weir/proxy/worker.hpp"
 
+#include <exception>
+#include <sys/resource.h>
+#include <utility>
+
+#include <boost/asio/post.hpp>
+#include <unistd.h>
+
 #include "model_lists.hpp"
 
 namespace weir::proxy {
+
+namespace {
+
+// This thread comes after the workers where they share a core. Best effort.
+void step_back() {
+    constexpr int kNicer = 10;
+    const auto thread = static_cast<id_t>(::gettid());
+    const int now = ::getpriority(PRIO_PROCESS, thread);
+    static_cast<void>(::setpriority(PRIO_PROCESS, thread, now + kNicer));
+}
+
+}  // namespace
 
 Worker::Worker(std::uint32_t n, Shared& all)
     : number(n),
@@ -10,6 +29,27 @@ Worker::Worker(std::uint32_t n, Shared& all)
       client(std::make_unique<upstream::Client>(context)),
       model_lists(std::make_unique<ModelLists>(context.get_executor(), *client, flights)) {}
 
-Worker::~Worker() = default;
+Worker::~Worker() {
+    if (aside_) aside_->join();
+}
+
+Awaitable<> Worker::aside(std::function<void()> work) {
+    if (!aside_) {
+        aside_ = std::make_unique<asio::thread_pool>(1);
+        asio::post(*aside_, &step_back);
+    }
+    const auto done = Signal::create(context.get_executor());
+    std::exception_ptr failure;
+    asio::post(*aside_, [&work, &failure, done] {
+        try {
+            work();
+        } catch (...) {
+            failure = std::current_exception();
+        }
+        done->notify();
+    });
+    co_await done->wait();
+    if (failure) std::rethrow_exception(failure);
+}
 
 }  // namespace weir::proxy

@@ -56,6 +56,34 @@ TEST(Buffer, KeepsWhatItIsGiven) {
     EXPECT_EQ(moved.view(), expected);
 }
 
+// From malloc to pages of its own, and on there; by steps that end around the border.
+TEST(Buffer, GrowsBeyondMallocAndKeepsWhatItHolds) {
+    constexpr std::size_t kBorder = 4 << 20;
+    for (const std::size_t first : {kBorder - 4097, kBorder - 1, kBorder, kBorder + 1}) {
+        BufferBudget budget(128 << 20);
+        {
+            Buffer buffer(&budget);
+            std::string expected;
+            for (const std::size_t size : {std::size_t{10}, first, 3 * kBorder, 20 * kBorder + 7}) {
+                ASSERT_TRUE(buffer.reserve(size));
+                EXPECT_EQ(buffer.room().size(), size - expected.size());
+                const std::string piece(size - expected.size(), static_cast<char>('a' + size % 26));
+                ASSERT_TRUE(buffer.append(piece));
+                expected += piece;
+                ASSERT_EQ(buffer.view(), expected);
+                const std::string_view behind(buffer.view().end(), Buffer::kPadding);
+                EXPECT_EQ(behind, std::string(Buffer::kPadding, '\0')) << "simdjson reads it";
+            }
+            Buffer moved = std::move(buffer);
+            Buffer other;
+            other = std::move(moved);
+            EXPECT_EQ(other.view(), expected);
+            EXPECT_EQ(budget.used(), expected.size());
+        }
+        EXPECT_EQ(budget.used(), 0U);
+    }
+}
+
 TEST(Buffer, BudgetBoundsAllTogetherAndComesBack) {
     BufferBudget budget(1'000);
     {

@@ -1,5 +1,6 @@
-// Bytes of a request body: malloc'd, never zero-filled, with room behind the end for simdjson's
-// over-read, and charged to a budget that bounds all bodies in flight together.
+// Bytes of a request body: never zero-filled, with room behind the end for simdjson's over-read,
+// and charged to a budget that bounds all bodies in flight together. From malloc while they are
+// few; else of pages of their own, which grow without being copied.
 #pragma once
 
 #include <atomic>
@@ -56,6 +57,13 @@ public:
     [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
 
 private:
+    // Of buffers that are at least as large, in bytes.
+    static constexpr std::size_t kMapped = 4 << 20;
+    [[nodiscard]] static bool is_mapped(std::size_t capacity) noexcept {
+        return capacity >= kMapped;
+    }
+    [[nodiscard]] char* resized(std::size_t capacity) noexcept;
+
     char* data_ = nullptr;
     std::size_t size_ = 0;
     std::size_t capacity_ = 0;

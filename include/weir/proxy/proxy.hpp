@@ -92,7 +92,15 @@ private:
 [[nodiscard]] std::optional<http::ApiError> check_endpoint(
     Exchange& x, const http::RequestHead& head, const StoredResponses& stored
 );
-[[nodiscard]] std::optional<http::ApiError> classify(
+// Classify is three steps. The second one reads all of the body, which may be long, and nothing but
+// the exchange: it may be done on another thread.
+[[nodiscard]] std::optional<http::ApiError> begin_classify(
+    Exchange& x, const http::RequestHead& head
+);
+[[nodiscard]] std::optional<http::ApiError> read_request(
+    Exchange& x, const http::RequestHead& head
+);
+[[nodiscard]] std::optional<http::ApiError> end_classify(
     Exchange& x, const http::RequestHead& head, const StoredResponses& stored
 );
 // May this plan use the model, by either of its names?

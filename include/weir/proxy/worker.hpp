@@ -3,10 +3,13 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <list>
 #include <memory>
 #include <string>
 #include <utility>
+
+#include <boost/asio/thread_pool.hpp>
 
 #include "weir/base/awaitable.hpp"
 #include "weir/base/buffer.hpp"
@@ -63,6 +66,13 @@ public:
     asio::io_context context{1};
     std::unique_ptr<upstream::Client> client;
     std::unique_ptr<ModelLists> model_lists;
+
+    // Runs what takes its time on a thread beside this one, so that other streams go on; one after
+    // the other. What it throws is thrown here. The waiting frame owns what `work` uses.
+    [[nodiscard]] Awaitable<> aside(std::function<void()> work);
+
+private:
+    std::unique_ptr<asio::thread_pool> aside_;  // from the first call on; ends before the context
 };
 
 // A wake-up call stands in a list of its worker's while somebody waits: for the end of a drain, if
