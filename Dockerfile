@@ -17,8 +17,9 @@ COPY cmake/packages.sh /tmp/packages.sh
 RUN /tmp/packages.sh need run-time && rm -rf /var/lib/apt/lists/*
 COPY --from=build /src/build/release/bin/weir /usr/local/bin/weir
 RUN set -e; mkdir -p /image/tmp /image/data /image/usr/local/bin; \
-    ldd /usr/local/bin/weir > /tmp/linked; ! grep 'not found' /tmp/linked; \
-    grep -o '/[^ ]*' /tmp/linked | sort -u | xargs cp -L --parents -t /image; \
+    # Not linked: libcurl is loaded by the commands that need it.
+    ldd /usr/local/bin/weir /usr/lib/*/libcurl.so.4 > /tmp/linked; ! grep 'not found' /tmp/linked; \
+    grep -o '/[^ :]*' /tmp/linked | sort -u | xargs cp -L --parents -t /image; \
     cp -a --parents -t /image /etc/ssl/certs /usr/lib/ssl /usr/share/ca-certificates \
         /usr/share/zoneinfo; \
     cp /usr/local/bin/weir /image/usr/local/bin/; \

@@ -2,11 +2,11 @@
 
 #include <cstddef>
 #include <memory>
-#include <mutex>
 #include <new>
 
-#include <curl/curl.h>
 #include <fmt/format.h>
+
+#include "curl_library.hpp"
 
 namespace weir::app {
 namespace {
@@ -14,10 +14,12 @@ namespace {
 constexpr std::size_t kLargestAnswer = 64 << 20;
 
 struct EasyCloser {
-    void operator()(CURL* easy) const noexcept { curl_easy_cleanup(easy); }
+    const CurlLibrary* curl;
+    void operator()(CURL* easy) const noexcept { curl->easy_cleanup(easy); }
 };
 struct ListCloser {
-    void operator()(curl_slist* list) const noexcept { curl_slist_free_all(list); }
+    const CurlLibrary* curl;
+    void operator()(curl_slist* list) const noexcept { curl->slist_free_all(list); }
 };
 
 struct Sink {
@@ -61,17 +63,16 @@ bool is_unreserved(char c) noexcept {
 }  // namespace
 
 Result<HttpAnswer> call(const HttpCall& call) {
-    static std::once_flag once;
-    std::call_once(once, [] {
-        if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) throw std::bad_alloc();
-    });
-    const std::unique_ptr<CURL, EasyCloser> owner(curl_easy_init());
+    const Result<const CurlLibrary*> loaded = curl_library();
+    if (!loaded) return std::unexpected(loaded.error());
+    const CurlLibrary& curl = **loaded;
+    const std::unique_ptr<CURL, EasyCloser> owner(curl.easy_init(), EasyCloser{&curl});
     if (!owner) throw std::bad_alloc();
     CURL* const easy = owner.get();
 
-    std::unique_ptr<curl_slist, ListCloser> fields;
-    const auto add = [&fields](const std::string& line) {
-        auto* const longer = curl_slist_append(fields.get(), line.c_str());
+    std::unique_ptr<curl_slist, ListCloser> fields(nullptr, ListCloser{&curl});
+    const auto add = [&curl, &fields](const std::string& line) {
+        auto* const longer = curl.slist_append(fields.get(), line.c_str());
         if (longer == nullptr) throw std::bad_alloc();
         static_cast<void>(fields.release());
         fields.reset(longer);
@@ -83,39 +84,39 @@ Result<HttpAnswer> call(const HttpCall& call) {
 
     Sink sink;
     char why[CURL_ERROR_SIZE] = "";
-    curl_easy_setopt(easy, CURLOPT_URL, call.url.c_str());
-    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, call.method.c_str());
-    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, fields.get());
-    curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
-    curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
-    curl_easy_setopt(easy, CURLOPT_NETRC, static_cast<long>(CURL_NETRC_IGNORED));
-    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(easy, CURLOPT_USERAGENT, "weir/" WEIR_VERSION);
-    curl_easy_setopt(
+    curl.easy_setopt(easy, CURLOPT_URL, call.url.c_str());
+    curl.easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl.easy_setopt(easy, CURLOPT_CUSTOMREQUEST, call.method.c_str());
+    curl.easy_setopt(easy, CURLOPT_HTTPHEADER, fields.get());
+    curl.easy_setopt(easy, CURLOPT_NOPROXY, "*");
+    curl.easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
+    curl.easy_setopt(easy, CURLOPT_NETRC, static_cast<long>(CURL_NETRC_IGNORED));
+    curl.easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    curl.easy_setopt(easy, CURLOPT_USERAGENT, "weir/" WEIR_VERSION);
+    curl.easy_setopt(
         easy, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(call.connect_timeout.count())
     );
-    curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, static_cast<long>(call.timeout.count()));
-    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, why);
-    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take);
-    curl_easy_setopt(easy, CURLOPT_WRITEDATA, &sink);
+    curl.easy_setopt(easy, CURLOPT_TIMEOUT_MS, static_cast<long>(call.timeout.count()));
+    curl.easy_setopt(easy, CURLOPT_ERRORBUFFER, why);
+    curl.easy_setopt(easy, CURLOPT_WRITEFUNCTION, take);
+    curl.easy_setopt(easy, CURLOPT_WRITEDATA, &sink);
     if (!call.body.empty()) {
-        curl_easy_setopt(easy, CURLOPT_POSTFIELDS, call.body.c_str());
-        curl_easy_setopt(
+        curl.easy_setopt(easy, CURLOPT_POSTFIELDS, call.body.c_str());
+        curl.easy_setopt(
             easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(call.body.size())
         );
     }
 
-    const CURLcode code = curl_easy_perform(easy);
+    const CURLcode code = curl.easy_perform(easy);
     if (sink.too_large) {
         return fail(ErrorCode::kTooLarge, fmt::format("{}: the answer is too large", call.url));
     }
     if (code != CURLE_OK) {
-        const std::string_view reason = why[0] != '\0' ? why : curl_easy_strerror(code);
+        const std::string_view reason = why[0] != '\0' ? why : curl.easy_strerror(code);
         return fail(code_of(code), fmt::format("{}: {}", call.url, reason));
     }
     long status = 0;
-    curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
+    curl.easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
     return HttpAnswer{static_cast<int>(status), std::move(sink.body)};
 }
 
