@@ -192,9 +192,38 @@ bool StreamWatch::see(std::string_view block) {
     return !usage_only;
 }
 
+bool StreamWatch::is_like_last(std::string_view json) const noexcept {
+    if (front_.empty() || json.size() < front_.size() + back_.size()) return false;
+    if (!json.starts_with(front_) || !json.ends_with(back_)) return false;
+    json.remove_prefix(front_.size());
+    json.remove_suffix(back_.size());
+    // A quote would end the text before its time, a backslash might make text of the quote.
+    return std::memchr(json.data(), '"', json.size()) == nullptr &&
+           std::memchr(json.data(), '\\', json.size()) == nullptr;
+}
+
+// REQUIRES: surely_unfinished().
+void StreamWatch::remember(std::string_view json) {
+    for (const std::string_view name : {"\"content\":", "\"text\":"}) {
+        const std::size_t member = json.find(name);
+        if (member == std::string_view::npos) continue;
+        std::size_t begin = member + name.size();
+        if (begin < json.size() && json[begin] == ' ') ++begin;
+        if (begin >= json.size() || json[begin] != '"') continue;
+        ++begin;
+        const std::size_t end = json.find_first_of("\"\\", begin);
+        if (end == std::string_view::npos || json[end] != '"') continue;
+        front_ = json.substr(0, begin);
+        back_ = json.substr(end);
+        return;
+    }
+}
+
 void StreamWatch::see_choices(std::string_view json, bool& usage_only) {
+    if (is_like_last(json)) return;
     if (surely_unfinished(json)) {
         set_bit(begun_, 0);
+        remember(json);
         return;
     }
     dom::element chunk;

@@ -146,7 +146,11 @@ void SecretMask::mask(std::string& part, bool last) {
     if (last) return;
     std::size_t hold = 0;
     for (const std::string& needle : needles_) {
-        for (std::size_t size = std::min(needle.size() - 1, part.size()); size > hold; --size) {
+        const std::size_t most = std::min(needle.size() - 1, part.size());
+        // Most ends have not even its first letter.
+        if (std::memchr(part.data() + part.size() - most, needle.front(), most) == nullptr)
+            continue;
+        for (std::size_t size = most; size > hold; --size) {
             if (std::string_view(part).ends_with(std::string_view(needle).substr(0, size))) {
                 hold = size;
             }

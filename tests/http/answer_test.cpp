@@ -103,6 +103,27 @@ TEST(StreamWatchChat, TextThatLooksLikeTheEndIsNot) {
     }
 }
 
+// What is like the chunk before it in all but its text is not looked at again; what only seems so
+// is.
+TEST(StreamWatchChat, WhatIsLikeTheChunkBeforeIsReadAllTheSame) {
+    EXPECT_EQ(ending({kOpen, kOpen, chunk(0, "", "null"), kStop, kDone}), Ending::kWhole);
+    EXPECT_EQ(ending({kOpen, kOpen, kOpen}), Ending::kBroken);
+    // Its text ends early, and the choice as well.
+    const std::string hidden = R"("},"finish_reason":"stop"},{"index":1,"delta":{"content":")";
+    EXPECT_EQ(
+        ending({kOpen, chunk(0, hidden, "null"), chunk(1, "", R"("stop")"), kDone}, {.choices = 2}),
+        Ending::kWhole
+    );
+    EXPECT_EQ(
+        ending({kOpen, chunk(0, R"(","refusal":null,"x":")", "null"), kStop, kDone}), Ending::kWhole
+    );
+    // Escapes are no quotes, and what comes behind them is like the first again.
+    EXPECT_EQ(ending({kOpen, chunk(0, R"(\"a\n)", "null"), kOpen, kStop, kDone}), Ending::kWhole);
+    // Shorter than what it is compared with, though it begins and ends as that.
+    const std::string front = kOpen.substr(0, kOpen.find("a\"}"));
+    EXPECT_EQ(ending({kOpen, front, kStop, kDone}), Ending::kWholeNoCache);
+}
+
 TEST(StreamWatchChat, AnEmptyFinishReasonIsNone) {
     EXPECT_EQ(ending({chunk(0, "a", R"("")"), kDone}), Ending::kBroken);
     EXPECT_EQ(ending({chunk(0, "a", R"("")"), kStop, kDone}), Ending::kWhole);
