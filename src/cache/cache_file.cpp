@@ -124,7 +124,8 @@ sqlite::OpenOptions writer_options() noexcept {
         .sync = sqlite::Sync::kNormal,
         .exclusive = false,
         .check = false,  // would read all of it; damage is noticed where it is read
-        .disposable = true
+        .disposable = true,
+        .page_cache_kib = 8192  // the index of 100,000 hashes, and what is written beside it
     };
 }
 

@@ -14,9 +14,6 @@ using namespace std::chrono_literals;
 
 // More are misses: who waits that long is better off upstream.
 constexpr std::size_t kQueue = 1024;
-// Stores of this span share a transaction (a transaction each costs 79 us, performance.md 8.5);
-// until then they are found in the queue.
-constexpr auto kGather = 100ms;
 constexpr auto kTidyEvery = 60s;
 constexpr auto kRetryAfter = 250ms;
 // One step of reading them all; who asks for an entry waits for one at most.
@@ -78,10 +75,10 @@ bool DiskReader::ask(std::shared_ptr<Lookup> lookup) {
     return true;
 }
 
-void DiskReader::flush_soon() {
+void DiskReader::flush_in(std::chrono::milliseconds span) {
     const MutexLock lock(mutex_);
     if (!flush_at_.is_never()) return;
-    flush_at_ = Deadline::in(kGather);
+    flush_at_ = Deadline::in(span);
     changed_.notify_one();
 }
 

@@ -2,6 +2,7 @@
 // clock of the writing side. Also tells the writing side's filter what the file holds. Thread-safe.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -65,8 +66,8 @@ public:
     void stop();
     // False: too much is asked already.
     [[nodiscard]] bool ask(std::shared_ptr<Lookup> lookup);
-    // Flushes the writing side in a moment.
-    void flush_soon();
+    // Flushes the writing side then, or earlier if that was asked for.
+    void flush_in(std::chrono::milliseconds span);
 
 private:
     struct Open {

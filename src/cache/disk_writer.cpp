@@ -10,13 +10,13 @@ namespace weir::cache {
 namespace {
 
 // What may wait for the disk. Beyond it entries are only in memory.
-constexpr std::size_t kQueueItems = 4096;
+constexpr std::size_t kQueueItems = 16384;
 constexpr std::uint64_t kQueueBytes = 32 << 20;
 // That much is worth a transaction at once.
-constexpr std::size_t kManyItems = 512;
+constexpr std::size_t kManyItems = 2048;
 constexpr std::uint64_t kManyBytes = 4 << 20;
 // One batch, so that other work and checkpoints get their turn.
-constexpr std::size_t kBatchItems = 512;
+constexpr std::size_t kBatchItems = 2048;
 constexpr std::uint64_t kBatchBytes = 8 << 20;
 // Hints that are lost do no harm.
 constexpr std::size_t kHints = 2048;

@@ -152,7 +152,7 @@ void ResponseCache::store(const CacheKey& key, EntryPtr entry) {
     impl_->memory.insert(key.hash, entry, now_s);
     switch (impl_->disk.store(key.hash, std::move(entry))) {
         case DiskWriter::Queued::kFirst:
-            impl_->reader.flush_soon();
+            impl_->reader.flush_in(impl_->options.gather);
             break;
         case DiskWriter::Queued::kMany:
             impl_->writer.wake();

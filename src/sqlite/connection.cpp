@@ -146,8 +146,11 @@ Result<> Connection::Impl::set_up() {
         // only the writer does.
         sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
     }
-    if (Result<> done =
-            execute("PRAGMA mmap_size = 0; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;");
+    if (Result<> done = execute(fmt::format(
+            "PRAGMA mmap_size = 0; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; "
+            "PRAGMA cache_size = -{};",
+            options.page_cache_kib
+        ));
         !done) {
         return done;
     }

@@ -62,6 +62,7 @@ protected:
         std::filesystem::create_directories(folder_);
         options_.path = (folder_ / "cache.db").string();
         options_.now_s = [this] { return now_s_.load(); };
+        options_.gather = std::chrono::milliseconds(20);  // most tests wait for it
     }
     ~ResponseCacheTest() override {
         cache_.reset();

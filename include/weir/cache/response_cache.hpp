@@ -51,6 +51,9 @@ struct CacheOptions {
     std::uint64_t memory_bytes = 64 << 20;
     // Wall time in seconds since 1970, from any thread; empty: the system's.
     std::function<std::int64_t()> now_s;
+    // Stores of this span share a transaction; until then they are found in memory. A crash loses
+    // them.
+    std::chrono::milliseconds gather{250};
 };
 
 struct CacheStats {

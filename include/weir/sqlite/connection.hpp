@@ -66,6 +66,8 @@ struct OpenOptions {
     bool check = false;
     // There is no backup of it and none is needed: a damaged one is not worth any advice.
     bool disposable = false;
+    // What its pages may take in memory. Rows that go to places all over a file want more of it.
+    int page_cache_kib = 2048;
 };
 
 class Connection {
