@@ -18,6 +18,7 @@ target_compile_definitions(weir_options INTERFACE
     # Frames of coroutines that a worker keeps for the next ones. Asio's own 2 are too few for a call
     # of several kinds within each other: most came from malloc, with an alignment that makes it slow.
     BOOST_ASIO_RECYCLING_ALLOCATOR_CACHE_SIZE=8
+    BOOST_ASIO_DISABLE_AWAITABLE_FRAME_RECYCLING
     BOOST_BEAST_SEPARATE_COMPILATION)
 set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 target_link_options(weir_options INTERFACE -Wl,-z,relro,-z,now)

@@ -10,12 +10,13 @@ group() {
     build) # llvm-19: what is optimized as a whole needs its ar
         echo clang-19 lld-19 llvm-19 cmake ninja-build ccache libboost1.81-dev libssl-dev libsqlite3-dev \
             libyaml-cpp-dev nlohmann-json3-dev libsimdjson-dev libfmt-dev libspdlog-dev \
-            libcli11-dev libcurl4-openssl-dev libhowardhinnant-date-dev libzstd-dev tzdata \
+            libcli11-dev libcurl4-openssl-dev libhowardhinnant-date-dev libzstd-dev libmimalloc-dev \
+            tzdata \
             ca-certificates
         ;;
     run-time) # what the binary links, without headers
         echo libssl3 libsqlite3-0 libyaml-cpp0.7 libsimdjson14 libfmt9 libspdlog1.10 libcurl4 \
-            libstdc++6 libdate-tz3 libzstd1 tzdata ca-certificates
+            libstdc++6 libdate-tz3 libzstd1 libmimalloc2.0 tzdata ca-certificates
         ;;
     test) echo libgtest-dev libgmock-dev python3 curl ;;
     sanitize) echo libclang-rt-19-dev ;;

@@ -33,8 +33,8 @@ def cpu_of(process, work):
 
 
 def asked(bench, process, port, **options):
-    """One measurement by wrk, after a short one that nobody counts."""
-    load.wrk(port, seconds=1, **options)
+    """One measurement by wrk, after a short one that nobody counts: with time to make large bodies."""
+    load.wrk(port, seconds=3 if options.get("pad", 0) >= 10 << 20 else 1, **options)
     result, cpu = cpu_of(process, lambda: load.wrk(port, seconds=bench.seconds, **options))
     return {
         "cpu": cpu / result["requests"],
