@@ -159,10 +159,18 @@ void Account::advance(Counter& counter, const config::Cap& cap, const Moment& mo
 // A window moves on, but for calendar ones, whose clock may be put back.
 void Account::seek(Counter& counter, LedgerTime bound) {
     if (bound < counter.bound) {
-        while (counter.first > front_ && entries_[counter.first - 1].at > bound) {
-            const Entry& entry = entries_[--counter.first];
+        // Those between the two bounds come back. What lies behind the old one and before `first`
+        // counts nothing, however much it is: the two clocks of a calendar window differ by some
+        // microseconds each time, and must not have us walk over it each time.
+        const auto is_behind = [](LedgerTime time, const Entry& entry) { return time < entry.at; };
+        const auto front = std::next(entries_.begin(), offset(front_));
+        const auto first = std::next(entries_.begin(), offset(std::max(counter.first, front_)));
+        const auto begin = std::upper_bound(front, first, bound, is_behind);
+        for (auto at = std::upper_bound(begin, first, counter.bound, is_behind); at != begin;) {
+            const Entry& entry = *--at;
             const std::uint64_t weight = counter.weight(entry);
             if (weight == 0) continue;
+            counter.first = static_cast<std::size_t>(at - entries_.begin());
             if (counter.sum == 0) {
                 counter.last = entry.sequence;
                 counter.last_at = entry.at;
