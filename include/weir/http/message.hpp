@@ -21,7 +21,7 @@ struct Field {
 
 // Fields in their order, as the bytes that they are on the wire: a head is copied, written and
 // searched for secrets in one piece. Looking up ignores case. What is given to a call must not be a
-// view into this list, but for add().
+// view into this list.
 class Fields {
 public:
     class Iterator;
