@@ -67,8 +67,10 @@ private:
 
 class Fields::Iterator {
 public:
+    // NOLINTBEGIN(readability-identifier-naming): the standard's names
     using iterator_concept = std::forward_iterator_tag;
     using iterator_category = std::input_iterator_tag;
+    // NOLINTEND(readability-identifier-naming)
     using value_type = Field;
     using difference_type = std::ptrdiff_t;
 
