@@ -15,9 +15,10 @@ target_compile_definitions(weir_options INTERFACE
     WEIR_VERSION="${PROJECT_VERSION}"
     BOOST_ASIO_NO_DEPRECATED
     BOOST_ASIO_SEPARATE_COMPILATION
-    # Frames of coroutines that a worker keeps for the next ones. Asio's own 2 are too few for a call
-    # of several kinds within each other: most came from malloc, with an alignment that makes it slow.
+    # What a worker keeps of operations for the next ones; Asio's own 2 are too few.
     BOOST_ASIO_RECYCLING_ALLOCATOR_CACHE_SIZE=8
+    # Frames of coroutines come from the allocator (docs/adr/0021-what-is-shipped.md): Asio keeps none
+    # above 1,020 bytes, and asks for the others with an alignment that makes malloc slow.
     BOOST_ASIO_DISABLE_AWAITABLE_FRAME_RECYCLING
     BOOST_BEAST_SEPARATE_COMPILATION)
 set(CMAKE_POSITION_INDEPENDENT_CODE ON)

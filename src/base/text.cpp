@@ -4,6 +4,7 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <utility>
 
 namespace weir {
 
@@ -42,15 +43,28 @@ const Unit* take_unit(std::string_view& text, std::span<const Unit> units) {
     return nullptr;
 }
 
+// A decimal without the zeros behind, nor a point behind. REQUIRES: it has a point.
+std::string without_zeros(std::string text) {
+    while (text.back() == '0') text.pop_back();
+    if (text.back() == '.') text.pop_back();
+    return text;
+}
+
+// What is so many units of 10^-digits, without zeros behind.
+std::string decimal(std::int64_t units, int digits) {
+    std::string text = std::to_string(units);
+    const auto behind = static_cast<std::size_t>(digits);
+    if (text.size() <= behind) text.insert(0, behind + 1 - text.size(), '0');
+    text.insert(text.size() - behind, 1, '.');
+    return without_zeros(std::move(text));
+}
+
 std::string trimmed_decimal(double value) {
     std::array<char, 32> digits;
     const auto [end, error] = std::to_chars(
         digits.data(), digits.data() + digits.size(), value, std::chars_format::fixed, 6
     );
-    std::string text(digits.data(), end);
-    while (text.back() == '0') text.pop_back();
-    if (text.back() == '.') text.pop_back();
-    return text;
+    return without_zeros(std::string(digits.data(), end));
 }
 
 std::size_t edit_distance(std::string_view a, std::string_view b) {
@@ -139,21 +153,6 @@ std::optional<std::chrono::microseconds> parse_duration(std::string_view text) {
     if (total > 9e15) return std::nullopt;
     return std::chrono::microseconds(std::llround(total));
 }
-
-namespace {
-
-// What is so many units of 10^-digits, without zeros behind.
-std::string decimal(std::int64_t units, int digits) {
-    std::string text = std::to_string(units);
-    const auto behind = static_cast<std::size_t>(digits);
-    if (text.size() <= behind) text.insert(0, behind + 1 - text.size(), '0');
-    text.insert(text.size() - behind, 1, '.');
-    text.resize(text.find_last_not_of('0') + 1);
-    if (text.back() == '.') text.pop_back();
-    return text;
-}
-
-}  // namespace
 
 std::string go_duration(std::chrono::microseconds span) {
     const std::int64_t us = std::max<std::int64_t>(span.count(), 0);

@@ -1,7 +1,6 @@
 #include "weir/http/rate_headers.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,15 +14,6 @@ namespace {
 // Largest integer of Structured Fields (RFC 9651 3.3.1).
 constexpr std::uint64_t kMaxInteger = 999'999'999'999'999;
 
-void append_number(std::string& out, std::uint64_t value) {
-    char digits[20];
-    out.append(digits, std::to_chars(digits, digits + sizeof digits, value).ptr);
-}
-
-std::string_view number_in(std::span<char> room, std::uint64_t value) {
-    return {room.data(), std::to_chars(room.data(), room.data() + room.size(), value).ptr};
-}
-
 // An sf-string: printable ASCII only, quote and backslash escaped.
 void append_quoted(std::string& out, std::string_view text) {
     out += '"';
@@ -35,7 +25,7 @@ void append_quoted(std::string& out, std::string_view text) {
 }
 
 void append_integer(std::string& out, std::uint64_t value) {
-    append_number(out, std::min(value, kMaxInteger));
+    out += std::to_string(std::min(value, kMaxInteger));
 }
 
 void append_seconds_up(std::string& out, std::chrono::microseconds span) {
@@ -79,7 +69,7 @@ Name append_own_name(std::string& out, std::string_view name, std::span<const Na
     for (std::size_t i = 2; std::ranges::any_of(others, taken); ++i) {
         out.resize(quote);
         out += " (";
-        append_number(out, i);
+        out += std::to_string(i);
         out += ")\"";
         own.size = out.size() - own.at;
     }
@@ -133,9 +123,8 @@ void add_tightest(
     const RateState* const tightest = tightest_of(caps, unit);
     if (tightest == nullptr) return;
     const Triple& names = names_of(api, unit);
-    char digits[20];
-    fields.add(names.limit, number_in(digits, tightest->limit));
-    fields.add(names.remaining, number_in(digits, tightest->remaining));
+    fields.add(names.limit, std::to_string(tightest->limit));
+    fields.add(names.remaining, std::to_string(tightest->remaining));
     const std::chrono::microseconds reset = std::max(tightest->full_reset, {});
     if (api == Api::kAnthropic) {
         fields.add(names.reset, iso_time(std::chrono::ceil<std::chrono::seconds>(now + reset)));

@@ -1,7 +1,6 @@
 #include "weir/proxy/worker.hpp"
 
 #include <exception>
-#include <sys/resource.h>
 #include <utility>
 
 #include <boost/asio/post.hpp>
@@ -15,10 +14,7 @@ namespace {
 
 // This thread comes after the workers where they share a core. Best effort.
 void step_back() {
-    constexpr int kNicer = 10;
-    const auto thread = static_cast<id_t>(::gettid());
-    const int now = ::getpriority(PRIO_PROCESS, thread);
-    static_cast<void>(::setpriority(PRIO_PROCESS, thread, now + kNicer));
+    static_cast<void>(::nice(10));  // of a thread, on Linux (nice(2))
 }
 
 }  // namespace
